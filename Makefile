@@ -1,0 +1,56 @@
+# Thin names over the real commands. Everything happens in .venv, which the first command creates.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+NATIVE := $(wildcard src/_native/*.pyx src/_native/*.pxi src/_native/*.pxd src/_native/CMakeLists.txt \
+	src/_native/kernels/*.c src/_native/kernels/*.h src/_native/kernels/simd/*.h)
+
+.PHONY: help build demo test lint bench bench-import faults fuzz scale clean
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(VENV)/.tools: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.built: $(VENV)/.tools $(NATIVE)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --config-settings=editable.mode=redirect -e .
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.built
+	$(BIN)/python -m pip install --quiet --group peers
+	@touch $@
+
+build: $(VENV)/.built  ## compile the core and install everything into .venv
+
+demo: build  ## start an embedded PostgreSQL, import 100,000 leads, show what happened to every row
+	$(BIN)/python -m benchmarks.demo
+
+test: build  ## all tests but the long ones
+	$(BIN)/python -m pytest
+
+lint: build  ## ruff, mypy, stubtest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest mailgenius._native --allowlist tests/typing/stubtest.txt
+
+bench: build  ## pytest-benchmark: asserts the documented targets
+	$(BIN)/python -m pytest benchmarks --benchmark-only --no-header -p no:cacheprovider
+
+bench-import: $(VENV)/.peers  ## every import figure against its rivals; rewrites docs/benchmarks.md
+	$(BIN)/python -m benchmarks.bench_import
+
+faults: build  ## 100 rounds of kills, cuts and full disks
+	MG_FAULT_ROUNDS=100 $(BIN)/python -m pytest -m faults --timeout 3600
+
+fuzz: build  ## the kernels under libFuzzer (clang) or the built-in mutator (gcc), with ASan and UBSan
+	$(BIN)/python -m tools.fuzz --seconds $${FUZZ_SECONDS:-600}
+
+scale: build  ## ten million rows: memory and exactness
+	$(BIN)/python -m pytest -m scale --timeout 3600
+
+clean:  ## remove what the build made
+	rm -rf build dist $(VENV)

@@ -1,0 +1,1 @@
+"""mailgenius: email-marketing back ends with millions of leads."""

@@ -1,0 +1,48 @@
+"""Every exception mailgenius raises on purpose. The class says what the caller can do; the text says what, where, how to mend.
+
+Rows that cannot be imported are not exceptions: they are counted and reported (``ImportReport``).
+"""
+
+
+class MailgeniusError(Exception):
+    """Base of all errors raised by mailgenius."""
+
+
+class ConfigError(MailgeniusError, ValueError):
+    """A setting is unknown, contradictory or out of range. The text starts with its path, such as ``$.pool.min_size``."""
+
+
+class ServerError(MailgeniusError):
+    """An embedded server could not be started, reached or stopped."""
+
+
+class DatabaseUnavailable(MailgeniusError):
+    """PostgreSQL could not be reached, or the connection was lost and did not come back in time. Trying again may help."""
+
+
+class SchemaError(MailgeniusError):
+    """The database schema is missing, older or newer than this version of mailgenius needs. Run ``mailgenius migrate``."""
+
+
+class SourceError(MailgeniusError):
+    """The input as a whole cannot be read: missing, a directory, no header, no e-mail column, changed while read, too large."""
+
+
+class ImportFailed(MailgeniusError):
+    """The import stopped. ``import_id`` can be given to ``resume`` (or ``undo``); nothing is half done."""
+
+    def __init__(self, message: str, *, import_id: int | None = None) -> None:
+        super().__init__(message)
+        self.import_id = import_id
+
+
+class ImportConflict(ImportFailed):
+    """``on_existing="fail"`` met leads that are already there; nothing was imported."""
+
+
+class ImportBusy(ImportFailed):
+    """Another process is running this import."""
+
+
+class NotFound(MailgeniusError, LookupError):
+    """There is no such workspace, import or lead."""
