@@ -1,4 +1,4 @@
-"""Every exception mailgenius raises on purpose. The class says what the caller can do; the text says what, where, how to mend.
+"""Every exception mailgenius raises on purpose. The class says what the caller can do; the text says how to mend it.
 
 Rows that cannot be imported are not exceptions: they are counted and reported (``ImportReport``).
 """
@@ -9,7 +9,7 @@ class MailgeniusError(Exception):
 
 
 class ConfigError(MailgeniusError, ValueError):
-    """A setting is unknown, contradictory or out of range. The text starts with its path, such as ``$.pool.min_size``."""
+    """A setting is unknown, contradictory or out of range. The text starts with its path, as in ``$.pool.min_size``."""
 
 
 class ServerError(MailgeniusError):
@@ -17,15 +17,15 @@ class ServerError(MailgeniusError):
 
 
 class DatabaseUnavailable(MailgeniusError):
-    """PostgreSQL could not be reached, or the connection was lost and did not come back in time. Trying again may help."""
+    """PostgreSQL could not be reached, or the connection was lost and did not come back in time. Try again later."""
 
 
 class SchemaError(MailgeniusError):
-    """The database schema is missing, older or newer than this version of mailgenius needs. Run ``mailgenius migrate``."""
+    """The database schema is missing, older or newer than this version needs. Run ``mailgenius migrate``."""
 
 
 class SourceError(MailgeniusError):
-    """The input as a whole cannot be read: missing, a directory, no header, no e-mail column, changed while read, too large."""
+    """The input as a whole cannot be read: missing, a folder, no e-mail column, changed while read, too large."""
 
 
 class ImportFailed(MailgeniusError):

@@ -1,0 +1,79 @@
+"""A module decides or it acts. All modules of a room are pure (values in, values out) but the ones listed here."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.house import tree
+
+# room/module: what it touches. Every other module below src/mailgenius is pure, and a new one is until it is listed.
+SHELLS: dict[str, str] = {}
+
+# What a pure module may not import: waiting, clocks, processes, files, networks, drivers.
+IMPURE = {
+    "asyncio", "concurrent", "fcntl", "http", "multiprocessing", "os", "psycopg", "psycopg_pool", "queue", "redis",
+    "select", "selectors", "shutil", "signal", "socket", "socketserver", "ssl", "subprocess", "tempfile", "threading",
+    "time", "urllib.request",
+}  # fmt: skip
+# What it may not call by these names.
+CALLS = {"open", "print", "input", "exec", "eval"}
+# Clocks hidden in types: datetime.now(), date.today(), Path.cwd() and the like.
+CLOCKS = {"now", "utcnow", "today", "cwd", "read_text", "read_bytes", "write_text", "write_bytes", "unlink", "mkdir"}
+
+
+def offences(path: Path) -> list[str]:
+    found = []
+    for line, target in tree.imports(path, types_too=False):
+        if any(target == impure or target.startswith(impure + ".") for impure in IMPURE):
+            found.append(f"{tree.name(path)}:{line} is pure, but imports {target}")
+    for node in ast.walk(tree.parse(path)):
+        if not isinstance(node, ast.Call):
+            continue
+        called = node.func
+        if isinstance(called, ast.Name) and called.id in CALLS:
+            found.append(f"{tree.name(path)}:{node.lineno} is pure, but calls {called.id}()")
+        if isinstance(called, ast.Attribute) and called.attr in CLOCKS:
+            found.append(f"{tree.name(path)}:{node.lineno} is pure, but calls .{called.attr}()")
+    return found
+
+
+def key(path: Path) -> str:
+    return path.relative_to(tree.PACKAGE).with_suffix("").as_posix()
+
+
+def test_pure_modules_do_no_io() -> None:
+    tree.report(
+        [
+            offence
+            for path in tree.files("src/mailgenius", suffixes={".py"})
+            if key(path) not in SHELLS
+            for offence in offences(path)
+        ]
+    )
+
+
+def test_the_list_of_shells_is_true() -> None:
+    there = {key(path) for path in tree.files("src/mailgenius", suffixes={".py"})}
+    tree.report([f"SHELLS names {shell}, which is not there" for shell in SHELLS if shell not in there])
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("import os", 1),
+        ("from os import path", 1),
+        ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import psycopg", 0),
+        ("def f():\n    import time", 1),
+        ("from datetime import datetime\nx = datetime.now()", 1),
+        ("open('x')", 1),
+        ("import math", 0),
+    ],
+)
+def test_the_rule_sees_io(code: str, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "ROOT", tmp_path)
+    monkeypatch.setattr(tree, "PACKAGE", tmp_path / "mailgenius")
+    file = tmp_path / "mailgenius" / "leads" / "probe.py"
+    file.parent.mkdir(parents=True)
+    file.write_text(code)
+    assert len(offences(file)) == count
