@@ -1,5 +1,9 @@
 """Types of the compiled core. Each section mirrors one .pxi of src/_native."""
 
+from typing import Any
+
+from typing_extensions import Buffer
+
 # isa.pxi
 REASONS: tuple[str, ...]
 REASON_TEXTS: tuple[str, ...]
@@ -9,3 +13,27 @@ def isas() -> list[str]: ...
 def force_isa(name: str) -> None: ...
 
 __all__ = ["REASONS", "REASON_TEXTS", "force_isa", "isa", "isas"]
+
+# address.pxi
+ALLOW_QUOTED: int
+ALLOW_SPECIAL_USE: int
+
+def address_check(address: Buffer, options: int = 0) -> tuple[int, int, bytes | None]: ...
+def address_normalize(address: str | bytes | None, options: int = 0) -> str | int: ...
+def address_list(addresses: list[Any], options: int, reasons: Buffer) -> None: ...
+def address_offsets(
+    data: Buffer, offsets: Buffer, options: int, reasons: Buffer, normalized: Buffer | None = None
+) -> None: ...
+def address_offsets32(
+    data: Buffer, offsets: Buffer, options: int, reasons: Buffer, normalized: Buffer | None = None
+) -> None: ...
+
+__all__ += [
+    "ALLOW_QUOTED",
+    "ALLOW_SPECIAL_USE",
+    "address_check",
+    "address_list",
+    "address_normalize",
+    "address_offsets",
+    "address_offsets32",
+]

@@ -127,12 +127,15 @@ mg_status mg_from_utf16(const uint8_t *p, size_t n, int big_endian, int eof, uin
 #define MG_ADDR_MAX 254u
 /* Checks p[0..n) and writes the lower-cased form to norm (room for n bytes; ASCII keeps its length).
  * Returns MG_R_ok, a reason, or MG_R_email_idn: it holds non-ASCII bytes or an A-label, so the slow path decides.
- * *at = offset of the byte the reason is about. */
+ * *at = offset of the byte the reason is about (0 with MG_R_ok). norm is written only with MG_R_ok; it may be NULL or p. */
 mg_reason mg_address_check(const uint8_t *p, size_t n, uint32_t options, uint8_t *norm, uint32_t *at);
-/* Address i is p[off[i] .. off[i+1]); norm gets the lower-cased bytes at the same offsets (NULL: verdicts only). */
+/* Address i is p[off[i] .. off[i+1]); norm gets the lower-cased bytes at the same offsets (NULL: verdicts
+ * only), and what is not MG_R_ok may hold anything there. Offsets rise; off[0] need not be 0. */
 void mg_address_many(const uint8_t *p, const int64_t *off, size_t n, uint32_t options, uint8_t *reasons, uint8_t *norm);
 void mg_address_many32(const uint8_t *p, const int32_t *off, size_t n, uint32_t options, uint8_t *reasons,
                        uint8_t *norm);
+/* Addresses that lie anywhere in memory, such as the str objects of a list: address i is p[i][0 .. len[i]). */
+void mg_address_gather(const uint8_t *const *p, const uint32_t *len, size_t n, uint32_t options, uint8_t *reasons);
 
 /* ---- seen.c: exact set of byte strings (keys are compared, not only hashed) ---- */
 typedef struct mg_seen mg_seen;
