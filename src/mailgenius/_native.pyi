@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from typing_extensions import Buffer
+from typing_extensions import Buffer, disjoint_base
 
 # isa.pxi
 REASONS: tuple[str, ...]
@@ -13,6 +13,34 @@ def isas() -> list[str]: ...
 def force_isa(name: str) -> None: ...
 
 __all__ = ["REASONS", "REASON_TEXTS", "force_isa", "isa", "isas"]
+
+# csv.pxi
+@disjoint_base
+class Batch:
+    def __len__(self) -> int: ...
+    def row(self, i: int) -> list[bytes]: ...
+    def line(self, i: int) -> int: ...
+    def raw(self, i: int) -> bytes: ...
+    def error(self, i: int) -> tuple[int, int]: ...
+    def clear(self) -> None: ...
+
+@disjoint_base
+class CsvScanner:
+    def __init__(
+        self,
+        *,
+        delimiter: bytes = b",",
+        quote: bytes = b'"',
+        trim: bool = True,
+        max_field: int = 1 << 20,
+        max_row: int = 16 << 20,
+        max_columns: int = 4096,
+    ) -> None: ...
+    @property
+    def line(self) -> int: ...
+    def scan(self, batch: Batch, data: Buffer, start: int, end: int, eof: bool, max_rows: int = 65536) -> int: ...
+
+__all__ += ["Batch", "CsvScanner"]
 
 # address.pxi
 ALLOW_QUOTED: int

@@ -50,7 +50,7 @@ void mg_free(void *p);
 
 /* ---- rows as spans: what csv.c and the Arrow binding make, and what encode.c reads ---- */
 #define MG_FIELD_QUOTED 0x80000000u  /* the span is inside its quotes (they are not part of it) */
-#define MG_FIELD_ESCAPED 0x40000000u /* it holds doubled quotes, to be halved on reading */
+#define MG_FIELD_ESCAPED 0x40000000u /* it holds quotes, to be resolved on reading: mg_field_unescape. Comes with QUOTED */
 #define MG_FIELD_LEN 0x3fffffffu
 typedef struct {
     uint32_t off; /* from batch.base */
@@ -76,6 +76,9 @@ typedef struct {
 } mg_batch;
 void mg_batch_init(mg_batch *b);
 void mg_batch_free(mg_batch *b);
+/* Reads an ESCAPED span: a doubled quote is one; at a single one the quoted part ends (it is dropped) and the rest is
+ * taken as it is ("ab""c"d"e has the span ab""c"d"e and reads ab"cd"e). out has room for n bytes; returns how many. */
+size_t mg_field_unescape(const uint8_t *p, size_t n, uint8_t quote, uint8_t *out);
 
 /* ---- csv.c: delimited text -> rows ---- */
 typedef struct {
@@ -91,16 +94,18 @@ typedef struct {
 typedef struct {
     mg_csv_dialect dialect;
     uint64_t line; /* the line the next record begins on; 1 at the start */
-    /* a record that does not fit its limit is reported once and skipped to its end: */
-    uint32_t skipping;
-    uint32_t skip_reason;
+    uint32_t skipping; /* not 0: in a record that was reported as too long, whose rest is passed over */
+    uint32_t reserved;
 } mg_csv;
 void mg_csv_init(mg_csv *s, const mg_csv_dialect *dialect);
 /* Reads whole records from p[0..n). `out` is overwritten; its base is p. *used says how many bytes were consumed:
  * give the rest again, followed by more input. eof = 1: the input ends at p+n, so a last record without newline counts,
  * and a quote still open there is reported on the line it began on, after which reading goes on behind that line.
- * Stops early (MG_FULL) when out holds max_rows records. MG_NEED_MORE when no whole record is in sight.
- * p need not be padded. Line ends: LF, CRLF, CR, mixed. Lines with nothing on them are skipped. */
+ * Stops early (MG_FULL) when out holds max_rows records. MG_NEED_MORE when no whole record is in sight: double the
+ * buffer then (it is read again from the record's start); max_row + 2 bytes always suffice.
+ * p need not be padded. Line ends: LF, CRLF, CR, mixed. Lines with nothing on them (with trim: or only spaces and tabs)
+ * are skipped. A byte order mark is not looked for. Rows with an error have no fields, and raw is what could be kept of
+ * the record: see csv.c. Fields that belong to no row may lie between those of the rows. */
 mg_status mg_csv_scan(mg_csv *s, const uint8_t *p, size_t n, int eof, uint32_t max_rows, mg_batch *out, size_t *used);
 /* Structure alone (for benchmarks, splitting and tests): records in p[0..n) and whether every quote obeys RFC 4180. */
 typedef struct {
