@@ -39,7 +39,7 @@ cdef extern from *:
         } else if (PyBytes_Check(o)) {
             *p = (const uint8_t *)PyBytes_AS_STRING(o);
             n = PyBytes_GET_SIZE(o);
-        } else if (o == Py_None) {
+        } else if (o == Py_None || (PyFloat_Check(o) && PyFloat_AS_DOUBLE(o) != PyFloat_AS_DOUBLE(o))) { /* NaN: pandas */
             *p = wide;
             n = 0;
         } else {
@@ -87,13 +87,14 @@ def address_check(address, uint32_t options=0):
 
 def address_normalize(address, uint32_t options=0):
     """The normalised address as str, or the number of the reason it is refused for (or that of email.idn)."""
+    if not isinstance(address, str):
+        raise TypeError(f"an address is str, not {type(address).__name__}")
     cdef const uint8_t *p = NULL
     cdef uint32_t n = 0, at = 0
     cdef uint8_t norm[254]
     cdef uint8_t *room = NULL
     cdef int reason
-    if not mg_address_view(address, &p, &n):
-        raise TypeError(f"an address is str or bytes, not {type(address).__name__}")
+    mg_address_view(address, &p, &n)
     reason = mg_address_check(p, n, options, norm, &at)
     if reason != MG_R_ok:
         return reason
@@ -188,3 +189,6 @@ def address_offsets(data, offsets, uint32_t options, reasons, normalized=None):
 def address_offsets32(data, offsets, uint32_t options, reasons, normalized=None):
     """The same with int32 offsets."""
     _address_offsets(data, offsets, 4, options, reasons, normalized)
+
+
+include "address_arrow.pxi"

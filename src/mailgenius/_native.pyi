@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
 # isa.pxi
@@ -47,18 +48,34 @@ ALLOW_QUOTED: int
 ALLOW_SPECIAL_USE: int
 
 def address_check(address: Buffer, options: int = 0) -> tuple[int, int, bytes | None]: ...
-def address_normalize(address: str | bytes | None, options: int = 0) -> str | int: ...
-def address_list(addresses: list[Any], options: int, reasons: Buffer) -> None: ...
+def address_normalize(address: str, options: int = 0) -> str | int: ...
+def address_list(addresses: list[Any], options: int, reasons: Buffer | NDArray[Any]) -> None: ...
 def address_offsets(
-    data: Buffer, offsets: Buffer, options: int, reasons: Buffer, normalized: Buffer | None = None
+    data: Buffer | NDArray[Any],
+    offsets: Buffer | NDArray[Any],
+    options: int,
+    reasons: Buffer | NDArray[Any],
+    normalized: Buffer | NDArray[Any] | None = None,
 ) -> None: ...
 def address_offsets32(
-    data: Buffer, offsets: Buffer, options: int, reasons: Buffer, normalized: Buffer | None = None
+    data: Buffer | NDArray[Any],
+    offsets: Buffer | NDArray[Any],
+    options: int,
+    reasons: Buffer | NDArray[Any],
+    normalized: Buffer | NDArray[Any] | None = None,
 ) -> None: ...
+
+@disjoint_base
+class AddressColumn:
+    def __init__(self, column: object) -> None: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, row: int) -> bytes | None: ...
+    def check(self, options: int, reasons: Buffer | NDArray[Any]) -> None: ...
 
 __all__ += [
     "ALLOW_QUOTED",
     "ALLOW_SPECIAL_USE",
+    "AddressColumn",
     "address_check",
     "address_list",
     "address_normalize",

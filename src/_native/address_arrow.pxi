@@ -1,0 +1,324 @@
+# One Arrow column of text, read where it lies: the C data interface through PyCapsules, no Arrow library needed.
+# Supported: utf8, large_utf8, utf8 view, the same as binary, null, and any of them dictionary-encoded.
+# The column is kept (not copied) until the AddressColumn goes; Arrow data never changes.
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int8_t
+from libc.stdlib cimport free, malloc, realloc
+
+cdef extern from *:
+    """
+    #ifndef ARROW_C_DATA_INTERFACE
+    #define ARROW_C_DATA_INTERFACE
+    #define ARROW_FLAG_DICTIONARY_ORDERED 1
+    #define ARROW_FLAG_NULLABLE 2
+    #define ARROW_FLAG_MAP_KEYS_SORTED 4
+    struct ArrowSchema {
+        const char *format, *name, *metadata;
+        int64_t flags, n_children;
+        struct ArrowSchema **children, *dictionary;
+        void (*release)(struct ArrowSchema *);
+        void *private_data;
+    };
+    struct ArrowArray {
+        int64_t length, null_count, offset, n_buffers, n_children;
+        const void **buffers;
+        struct ArrowArray **children, *dictionary;
+        void (*release)(struct ArrowArray *);
+        void *private_data;
+    };
+    #endif
+    #ifndef ARROW_C_STREAM_INTERFACE
+    #define ARROW_C_STREAM_INTERFACE
+    struct ArrowArrayStream {
+        int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *out);
+        int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *out);
+        const char *(*get_last_error)(struct ArrowArrayStream *);
+        void (*release)(struct ArrowArrayStream *);
+        void *private_data;
+    };
+    #endif
+    """
+    ctypedef struct TextSchema "struct ArrowSchema":
+        const char *format
+        TextSchema *dictionary
+        void (*release)(TextSchema *) noexcept
+    ctypedef struct TextArray "struct ArrowArray":
+        int64_t length
+        int64_t null_count
+        int64_t offset
+        int64_t n_buffers
+        const void **buffers
+        TextArray *dictionary
+        void (*release)(TextArray *) noexcept
+    ctypedef struct TextStream "struct ArrowArrayStream":
+        int (*get_schema)(TextStream *, TextSchema *out) noexcept
+        int (*get_next)(TextStream *, TextArray *out) noexcept
+        const char *(*get_last_error)(TextStream *) noexcept
+        void (*release)(TextStream *) noexcept
+
+__all__ += ["AddressColumn"]
+
+cdef enum:
+    TEXT_NONE, TEXT_32, TEXT_64, TEXT_VIEW, TEXT_NULL
+
+cdef struct TextSpan:
+    const uint8_t *p
+    int64_t n  # -1: null
+
+
+cdef int _text_kind(const char *format) except -1:
+    cdef bytes name = format
+    if name in (b"u", b"z"):
+        return TEXT_32
+    if name in (b"U", b"Z"):
+        return TEXT_64
+    if name in (b"vu", b"vz"):
+        return TEXT_VIEW
+    if name == b"n":
+        return TEXT_NULL
+    if name == b"+s":
+        raise TypeError("an Arrow table was given; pass the one column that holds the addresses")
+    raise TypeError(f"an Arrow column of text was expected, not one of format {name.decode('ascii', 'replace')!r}")
+
+
+cdef bint _text_valid(const TextArray *a, int64_t i) noexcept nogil:
+    """i counts from the array's own offset."""
+    cdef const uint8_t *bits
+    if a.null_count == 0 or a.n_buffers < 1 or a.buffers[0] == NULL:
+        return True
+    bits = <const uint8_t *>a.buffers[0]
+    return bits[(a.offset + i) >> 3] >> ((a.offset + i) & 7) & 1
+
+
+cdef int64_t _text_index(const TextArray *a, char width, int64_t i) noexcept nogil:
+    i += a.offset
+    if width == c"c":
+        return (<const int8_t *>a.buffers[1])[i]
+    if width == c"C":
+        return (<const uint8_t *>a.buffers[1])[i]
+    if width == c"s":
+        return (<const int16_t *>a.buffers[1])[i]
+    if width == c"S":
+        return (<const uint16_t *>a.buffers[1])[i]
+    if width == c"i":
+        return (<const int32_t *>a.buffers[1])[i]
+    if width == c"I":
+        return (<const uint32_t *>a.buffers[1])[i]
+    return (<const int64_t *>a.buffers[1])[i]
+
+
+cdef TextSpan _text_span(const TextArray *a, int kind, int64_t i) noexcept nogil:
+    cdef TextSpan span
+    cdef const uint8_t *view
+    cdef int32_t length, buffer, start
+    span.p = NULL
+    span.n = -1
+    if kind == TEXT_NULL or not _text_valid(a, i):
+        return span
+    i += a.offset
+    if kind == TEXT_32:
+        start = (<const int32_t *>a.buffers[1])[i]
+        span.n = (<const int32_t *>a.buffers[1])[i + 1] - start
+        span.p = <const uint8_t *>a.buffers[2] + start
+    elif kind == TEXT_64:
+        span.n = (<const int64_t *>a.buffers[1])[i + 1] - (<const int64_t *>a.buffers[1])[i]
+        span.p = <const uint8_t *>a.buffers[2] + (<const int64_t *>a.buffers[1])[i]
+    else:
+        # 16 bytes: the length, then either up to 12 bytes of text or 4 of them, the number of a buffer, an offset in it.
+        view = <const uint8_t *>a.buffers[1] + 16 * i
+        memcpy(&length, view, 4)
+        span.n = length
+        if length <= 12:
+            span.p = view + 4
+        else:
+            memcpy(&buffer, view + 8, 4)
+            memcpy(&start, view + 12, 4)
+            span.p = <const uint8_t *>a.buffers[2 + buffer] + start
+    return span
+
+
+cdef void _text_check(const TextArray *a, int kind, uint32_t options, uint8_t *out) noexcept nogil:
+    """Reason numbers of a plain (not dictionary-encoded) array."""
+    cdef const uint8_t *p[256]
+    cdef uint32_t length[256]
+    cdef const uint8_t *data
+    cdef int64_t n = a.length, i = 0
+    cdef int k, m
+    cdef TextSpan span
+    if n == 0:
+        return
+    if kind == TEXT_NULL:
+        memset(out, MG_R_email_empty, n)
+        return
+    if kind == TEXT_VIEW:
+        while i < n:
+            m = <int>min(n - i, 256)
+            for k in range(m):
+                span = _text_span(a, kind, i + k)
+                p[k] = span.p
+                length[k] = <uint32_t>max(min(span.n, 1 << 20), 0)
+            mg_address_gather(p, length, m, options, out + i)
+            i += m
+        return
+    data = <const uint8_t *>a.buffers[2]
+    if data == NULL:  # nothing but empty strings
+        memset(out, MG_R_email_empty, n)
+        return
+    if kind == TEXT_32:
+        mg_address_many32(data, <const int32_t *>a.buffers[1] + a.offset, n, options, out, NULL)
+    else:
+        mg_address_many(data, <const int64_t *>a.buffers[1] + a.offset, n, options, out, NULL)
+    if a.null_count != 0 and a.buffers[0] != NULL:
+        for i in range(n):
+            if not _text_valid(a, i):
+                out[i] = MG_R_email_empty
+
+
+cdef class AddressColumn:
+    """A column of text given by anything with ``__arrow_c_array__`` or ``__arrow_c_stream__``."""
+    cdef TextArray *arrays
+    cdef int64_t *starts  # row number at which each array begins; one more: the number of rows
+    cdef Py_ssize_t count
+    cdef int kind
+    cdef char index  # format of dictionary indices, 0 if there is no dictionary
+
+    def __init__(self, column):
+        if self.starts != NULL:
+            raise RuntimeError("AddressColumn.__init__ ran twice")
+        self.starts = <int64_t *>malloc(sizeof(int64_t))
+        if self.starts == NULL:
+            raise MemoryError
+        self.starts[0] = 0
+        if hasattr(column, "__arrow_c_stream__"):
+            self._read_stream(column.__arrow_c_stream__())
+        else:
+            schema, array = column.__arrow_c_array__()
+            self._set_schema(<TextSchema *>PyCapsule_GetPointer(schema, "arrow_schema"))
+            self._take(<TextArray *>PyCapsule_GetPointer(array, "arrow_array"))
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            if self.arrays[i].release != NULL:
+                self.arrays[i].release(&self.arrays[i])
+        free(self.arrays)
+        free(self.starts)
+
+    cdef _set_schema(self, TextSchema *schema):
+        cdef bytes name = schema.format
+        if schema.dictionary != NULL:
+            if name not in (b"c", b"C", b"s", b"S", b"i", b"I", b"l", b"L"):
+                raise TypeError(f"dictionary indices of format {name!r} are not integers")
+            self.index = name[0]
+            self.kind = _text_kind(schema.dictionary.format)
+        else:
+            self.kind = _text_kind(schema.format)
+
+    cdef _take(self, TextArray *array):
+        """Moves an array here; the giver's struct is then released, as the interface wants it."""
+        cdef TextArray *arrays = <TextArray *>realloc(self.arrays, (self.count + 1) * sizeof(TextArray))
+        cdef int64_t *starts
+        if arrays == NULL:
+            raise MemoryError
+        self.arrays = arrays
+        starts = <int64_t *>realloc(self.starts, (self.count + 2) * sizeof(int64_t))
+        if starts == NULL:
+            raise MemoryError
+        self.starts = starts
+        if self.index and array.dictionary == NULL:
+            raise ValueError("an Arrow array lacks the dictionary that its schema declares")
+        arrays[self.count] = array[0]
+        array.release = NULL
+        starts[self.count + 1] = starts[self.count] + array.length
+        self.count += 1
+
+    cdef _read_stream(self, capsule):
+        cdef TextStream *stream = <TextStream *>PyCapsule_GetPointer(capsule, "arrow_array_stream")
+        cdef TextSchema schema
+        cdef TextArray array
+        cdef int error = stream.get_schema(stream, &schema)
+        if error:
+            self._stream_failed(stream, error)
+        try:
+            self._set_schema(&schema)
+        finally:
+            schema.release(&schema)
+        while True:
+            error = stream.get_next(stream, &array)
+            if error:
+                self._stream_failed(stream, error)
+            if array.release == NULL:
+                break
+            try:
+                self._take(&array)
+            finally:
+                if array.release != NULL:
+                    array.release(&array)
+
+    cdef _stream_failed(self, TextStream *stream, int error):
+        cdef const char *text = stream.get_last_error(stream)
+        raise OSError(error, "reading an Arrow stream: " + (text.decode("utf-8", "replace") if text else "failed"))
+
+    def __len__(self):
+        return self.starts[self.count]
+
+    def __getitem__(self, int64_t row):
+        """bytes, or None for null."""
+        cdef Py_ssize_t lo = 0, hi = self.count, mid
+        cdef TextArray *array
+        cdef TextSpan span
+        if row < 0 or row >= self.starts[self.count]:
+            raise IndexError(f"row {row} of {self.starts[self.count]}")
+        while hi - lo > 1:
+            mid = (lo + hi) // 2
+            if self.starts[mid] <= row:
+                lo = mid
+            else:
+                hi = mid
+        array = &self.arrays[lo]
+        row -= self.starts[lo]
+        if self.index:
+            if not _text_valid(array, row):
+                return None
+            row = _text_index(array, self.index, row)
+            array = array.dictionary
+            if row < 0 or row >= array.length:
+                raise IndexError("an Arrow index points outside its dictionary")
+        span = _text_span(array, self.kind, row)
+        return None if span.n < 0 else PyBytes_FromStringAndSize(<const char *>span.p, span.n)
+
+    def check(self, uint32_t options, reasons):
+        """Writes the reason number of each row to the uint8 buffer `reasons`."""
+        cdef Py_buffer view
+        cdef uint8_t *out = _address_out(reasons, &view, self.starts[self.count])
+        cdef Py_ssize_t i
+        cdef bint good = True
+        try:
+            with nogil:
+                for i in range(self.count):
+                    if self.index:
+                        good = self._check_dictionary(&self.arrays[i], options, out + self.starts[i])
+                        if not good:
+                            break
+                    else:
+                        _text_check(&self.arrays[i], self.kind, options, out + self.starts[i])
+        finally:
+            PyBuffer_Release(&view)
+        if not good:
+            raise MemoryError("no memory for an Arrow dictionary's verdicts, or an index points outside of it")
+
+    cdef bint _check_dictionary(self, const TextArray *a, uint32_t options, uint8_t *out) noexcept nogil:
+        cdef const TextArray *words = a.dictionary
+        cdef uint8_t *verdicts = <uint8_t *>malloc(words.length + 1)
+        cdef int64_t i, word
+        cdef bint good = verdicts != NULL
+        if good:
+            _text_check(words, self.kind, options, verdicts)
+            for i in range(a.length):
+                word = _text_index(a, self.index, i) if _text_valid(a, i) else -1
+                if word >= words.length:
+                    good = False
+                    break
+                out[i] = verdicts[word] if word >= 0 else MG_R_email_empty
+        free(verdicts)
+        return good

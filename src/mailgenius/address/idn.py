@@ -1,0 +1,115 @@
+"""Internationalised addresses: what the kernel leaves open because it knows ASCII alone.
+
+Local parts follow RFC 6531 (UTF-8, here also in normal form C); domains are mapped by UTS #46, non-transitional, and
+checked by IDNA2008 (RFC 5890 to 5893) with the ``idna`` package. The normalised form is lower case, in normal form
+C, its domain all A-labels. Structure is not judged twice: the kernel sees the address again with every non-ASCII byte
+replaced, so both paths give the same reasons in the same order.
+
+Limits: a few microseconds for a domain seen before, 20 to 100 for a new one; ``max_domains`` are remembered. Which code
+points exist is decided by the Unicode version of the running Python and of ``idna``.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from mailgenius._native import REASONS, address_check
+
+NUMBER = {code: number for number, code in enumerate(REASONS)}
+OK = NUMBER["ok"]
+IDN = NUMBER["email.idn"]
+_CONTROL = NUMBER["email.control"]
+_ENCODING = NUMBER["email.encoding"]
+_NOT_NFC = NUMBER["email.not_nfc"]
+_IDNA = NUMBER["email.domain_idna"]
+# What may be only an effect of the replacement, so the real domain decides.
+_OPEN = {OK, IDN} | {
+    number
+    for code, number in NUMBER.items()
+    if code.startswith("email.domain_") and code not in {"email.domain_empty", "email.domain_literal"}
+}
+_WIDE_BYTES = re.compile(rb"[\x80-\xff]")
+_WIDE = re.compile(r"[^\x00-\x7f]")
+
+
+def domain_to_ascii(domain: str) -> str | int:
+    """The A-label form of a domain in lower case, or the number of the reason why there is none.
+
+    Plain ASCII labels pass as they are: host name syntax and lengths are the kernel's part.
+    """
+    import idna  # its tables are large: only who meets such a domain loads them
+
+    try:
+        mapped = idna.uts46_remap(domain, std3_rules=False)
+        labels = []
+        for label in mapped.split("."):
+            if not label.isascii():
+                idna.check_label(label)
+                labels.append("xn--" + label.encode("punycode").decode("ascii"))
+            elif label.startswith("xn--"):
+                decoded = idna.ulabel(label)
+                if decoded.isascii() or "xn--" + decoded.encode("punycode").decode("ascii") != label:
+                    return _IDNA
+                labels.append(label)
+            else:
+                labels.append(label)
+    except (idna.IDNAError, UnicodeError):
+        return _IDNA
+    return ".".join(labels)
+
+
+class IdnResolver:
+    """Decides addresses of any kind; safe to share between threads.
+
+    ``max_domains``: how many domains are remembered (about 300 bytes each), the least recently used dropped first.
+    """
+
+    def __init__(self, max_domains: int = 32_768) -> None:
+        self._ascii = lru_cache(maxsize=max_domains)(domain_to_ascii)
+
+    def resolve(self, address: bytes, options: int = 0) -> bytes | int:
+        """The normalised address (UTF-8), or the number of the reason it is refused for, never that of email.idn.
+
+        ``options``: ``ALLOW_QUOTED`` and ``ALLOW_SPECIAL_USE`` of the compiled core, or 0.
+        """
+        reason, _, normalized = address_check(address, options)
+        if normalized is not None:
+            return normalized
+        if reason != IDN:
+            return reason
+        try:
+            text = address.decode("utf-8")
+        except UnicodeDecodeError:
+            return _ENCODING
+        for char in _WIDE.findall(text):
+            if unicodedata.category(char)[0] in "CZ":
+                return _CONTROL
+        plain, _, _ = address_check(_WIDE_BYTES.sub(b"x", address), options)
+        if plain not in _OPEN:
+            return plain
+        local, _, domain = text.rpartition("@")
+        if not unicodedata.is_normalized("NFC", local):
+            return _NOT_NFC
+        ascii_domain = self._ascii(domain)
+        if isinstance(ascii_domain, int):
+            return ascii_domain
+        # Lower case may compose or grow (U+0130 becomes two code points), so the limits are checked on the result.
+        result = (unicodedata.normalize("NFC", local.lower()) + "@" + ascii_domain).encode("utf-8")
+        plain, _, _ = address_check(_WIDE_BYTES.sub(b"x", result), options)
+        return result if plain in (OK, IDN) else plain
+
+
+resolver = IdnResolver()
+"""The process's own, used by ``validate_email`` and ``validate_emails``."""
+
+
+def resolve_text(address: str, options: int) -> str | int:
+    """``resolver.resolve`` for str; a lone surrogate is an encoding error."""
+    try:
+        data = address.encode("utf-8")
+    except UnicodeEncodeError:
+        return _ENCODING
+    result = resolver.resolve(data, options)
+    return result if isinstance(result, int) else result.decode("utf-8")
