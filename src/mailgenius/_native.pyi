@@ -1,5 +1,6 @@
 """Types of the compiled core. Each section mirrors one .pxi of src/_native."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -82,3 +83,41 @@ __all__ += [
     "address_offsets",
     "address_offsets32",
 ]
+
+# encode.pxi
+ATTRIBUTE: int
+IGNORE: int
+DATES: tuple[str, ...]
+LEAD_FIELDS: tuple[str, ...]
+
+@disjoint_base
+class Plan:
+    def __init__(
+        self,
+        targets: Sequence[int],
+        max_chars: Sequence[int],
+        names: Sequence[str],
+        *,
+        pad: bool = False,
+        address_options: int = 0,
+        dates: int = 0,
+        tag_separator: int = 0,
+        tags: Sequence[str] = (),
+        quote: int = 34,
+    ) -> None: ...
+
+@disjoint_base
+class Records:
+    @property
+    def count(self) -> int: ...
+    @property
+    def nbytes(self) -> int: ...
+    def encode(self, plan: Plan, batch: Batch) -> None: ...
+    def encode_row(self, plan: Plan, batch: Batch, row: int, email: bytes) -> None: ...
+    def take_problems(self) -> list[tuple[int, int, int, int]]: ...
+    def tobytes(self) -> bytes: ...
+    def clear(self) -> None: ...
+
+def parse_timestamp(text: bytes, dates: int = 0) -> int | None: ...
+
+__all__ += ["ATTRIBUTE", "DATES", "IGNORE", "LEAD_FIELDS", "Plan", "Records", "parse_timestamp"]

@@ -199,14 +199,18 @@ typedef struct {
     mg_problem *problems; /* rejected rows, and rows whose reason is MG_R_email_idn: resolve those, then call
                              mg_encode_row with the normalised address */
     size_t n_problems, cap_problems;
-    mg_buf scratch, json;
+    mg_buf scratch, text, columns; /* work space */
 } mg_records;
 void mg_records_init(mg_records *r);
 void mg_records_clear(mg_records *r); /* empties records and problems, keeps the memory */
 void mg_records_free(mg_records *r);
+/* Appends the records of all rows, in order. On MG_NOMEM out is as it was before. Field offsets (mg_problem.at) count in
+ * the field as it is read: inside its quotes, doubled quotes counted once, outer blanks counted. */
 mg_status mg_encode(const mg_plan *plan, const mg_batch *batch, mg_records *out);
 mg_status mg_encode_row(const mg_plan *plan, const mg_batch *batch, uint32_t row, const uint8_t *email,
                         uint32_t email_len, mg_records *out);
+/* dates.c: `order` is an mg_dates; *micros counts from 2000-01-01 UTC. MG_R_ok, MG_R_date_syntax or MG_R_date_range. */
+mg_reason mg_timestamp_parse(const uint8_t *p, size_t n, uint8_t order, int64_t *micros, uint32_t *at);
 
 /* ---- sort.c: records -> sorted blocks -> one sorted, deduplicated stream ---- */
 /* Sorts the records in p[0..n) by (e-mail bytes, line). order: room for `count` offsets; scratch likewise. */

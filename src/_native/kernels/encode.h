@@ -1,0 +1,150 @@
+/* encode.h: what the parts of the encoder share (encode.c, encode_tags.c, encode_json.c). Not part of the API.
+ *
+ * Invariants every part relies on:
+ * - Around the record that is being encoded, PAD bytes behind any of its fields may be read (encode.c copies a record
+ *   that stands too near the end of the batch), and PAD bytes behind the end of what is written may be overwritten
+ *   (the reserve of a row includes them). That is what lets short values move as whole 16-byte words.
+ * - Room for the worst case of the whole record was reserved before the first byte of it is written: no part checks
+ *   bounds again, and none may write more than encode.c's `worst` counts for it.
+ */
+#ifndef MG_ENCODE_H
+#define MG_ENCODE_H
+
+#include "mg.h"
+
+#include <string.h>
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
+#define PAD 64u
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* More tags than this on one lead are refused: duplicates are found by comparing each with each. */
+#define MAX_TAGS 1000u
+
+typedef struct {
+    uint32_t column;
+    uint32_t off, len; /* the bytes ,"name":" in encoder.prefixes */
+} attribute;
+
+typedef struct {
+    const mg_plan *plan;
+    const attribute *attributes;
+    const uint8_t *prefixes;
+    uint32_t n_attributes;
+    int32_t column[MG_LEAD_FIELDS]; /* where each lead field comes from, -1: nowhere */
+    /* the record at hand */
+    const uint8_t *base;
+    const mg_field *fields;
+    uint32_t count;
+    uint8_t *text; /* room for the longest field, unescaped, and PAD */
+    int ascii;     /* the record holds no byte above 0x7f */
+    int nul;       /* it holds a NUL somewhere */
+    mg_reason reason;
+    uint32_t where, at; /* column and offset of the problem */
+} encoder;
+
+/* A field as the file means it: without quotes, doubled quotes halved, outer blanks trimmed. */
+typedef struct {
+    const uint8_t *p;
+    uint32_t n;
+    uint32_t lead; /* blanks trimmed at the front, so that positions count from the field's first byte */
+} value;
+
+value mg_escaped_value(encoder *e, uint32_t column);
+uint8_t *mg_put_tags(encoder *e, int32_t column, uint8_t *o);
+uint8_t *mg_put_attributes(encoder *e, uint8_t *o);
+/* Is this text storable in this column? Records the problem if not. Called only when it may not be. */
+int mg_text_refused(encoder *e, uint32_t column, value v);
+
+static inline void put32(uint8_t *o, uint32_t v) {
+    v = __builtin_bswap32(v);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap32(v);
+#endif
+    memcpy(o, &v, 4);
+}
+
+static inline void put64(uint8_t *o, uint64_t v) {
+    put32(o, (uint32_t)(v >> 32));
+    put32(o + 4, (uint32_t)v);
+}
+
+static inline uint8_t *put_null(uint8_t *o) {
+    memset(o, 0xff, 4);
+    return o + 4;
+}
+
+/* Copies n bytes; reads and writes up to 31 bytes more (see PAD). */
+static inline void copy_short(uint8_t *o, const uint8_t *p, size_t n) {
+    memcpy(o, p, 16);
+    if (unlikely(n > 16)) {
+        memcpy(o + 16, p + 16, 16);
+        if (unlikely(n > 32)) memcpy(o + 32, p + 32, n - 32);
+    }
+}
+
+/* The problem with the lowest column is the one reported. */
+static inline void refuse(encoder *e, uint32_t column, mg_reason reason, uint32_t at) {
+    if (e->reason == MG_R_ok || column < e->where) {
+        e->reason = reason;
+        e->where = column;
+        e->at = at;
+    }
+}
+
+static inline int is_blank(uint8_t c) { return c == ' ' || c == '\t'; }
+
+static inline value trimmed(const uint8_t *p, uint32_t n) {
+    value v = {p, n, 0};
+    if (n == 0) return v;
+    if (unlikely(is_blank(p[n - 1])))
+        while (v.n && is_blank(p[v.n - 1])) v.n--;
+    if (unlikely(is_blank(p[0])))
+        while (v.n && is_blank(*v.p)) v.p++, v.n--, v.lead++;
+    return v;
+}
+
+static inline value field_value(encoder *e, uint32_t column) {
+    if (unlikely(column >= e->count)) {
+        value none = {e->base, 0, 0};
+        return none;
+    }
+    mg_field f = e->fields[column];
+    if (unlikely(f.len & MG_FIELD_ESCAPED)) return mg_escaped_value(e, column);
+    return trimmed(e->base + f.off, f.len & MG_FIELD_LEN);
+}
+
+static inline int text_ok(encoder *e, uint32_t column, value v) {
+    if (likely(v.n <= e->plan->max_chars[column] && !e->nul)) return 1;
+    return !mg_text_refused(e, column, v);
+}
+
+/* Bit i of the answer: p[i] is c. Reads 16 bytes. */
+static inline uint32_t equal16(const uint8_t *p, uint8_t c) {
+#if defined(__SSE2__)
+    __m128i v = _mm_loadu_si128((const __m128i *)p);
+    return (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8((char)c)));
+#else
+    uint32_t m = 0;
+    for (unsigned i = 0; i < 16; i++) m |= (uint32_t)(p[i] == c) << i;
+    return m;
+#endif
+}
+
+/* Bit i: p[i] must be escaped in a JSON string. Reads 16 bytes. */
+static inline uint32_t json_special16(const uint8_t *p) {
+#if defined(__SSE2__)
+    __m128i v = _mm_loadu_si128((const __m128i *)p), low = _mm_set1_epi8(0x1f);
+    __m128i m = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')), _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+    return (uint32_t)_mm_movemask_epi8(_mm_or_si128(m, _mm_cmpeq_epi8(_mm_max_epu8(v, low), low)));
+#else
+    uint32_t m = 0;
+    for (unsigned i = 0; i < 16; i++) m |= (uint32_t)(p[i] < 0x20 || p[i] == '"' || p[i] == '\\') << i;
+    return m;
+#endif
+}
+
+#endif

@@ -1,0 +1,70 @@
+/* Attributes: the columns that are no lead field become one JSON object, in jsonb's binary form (version byte 1, then
+ * the text). RFC 8259 section 7: quote, backslash and U+0000..U+001F are escaped, everything else stands as it is; the
+ * record is valid UTF-8 by then. PostgreSQL's jsonb has no U+0000, so text_ok has refused that already.
+ *
+ * Writes at most 6 bytes for each byte of a value, plus the prefixes, plus 7. */
+#include "encode.h"
+
+static uint8_t *escape(uint8_t *o, const uint8_t *p, uint32_t n) {
+    static const char hex[16] = {'0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'};
+    for (uint32_t i = 0; i < n; i++) {
+        uint8_t c = p[i];
+        if (likely(c >= 0x20 && c != '"' && c != '\\')) {
+            *o++ = c;
+            continue;
+        }
+        *o++ = '\\';
+        switch (c) {
+        case '"': *o++ = '"'; break;
+        case '\\': *o++ = '\\'; break;
+        case '\n': *o++ = 'n'; break;
+        case '\r': *o++ = 'r'; break;
+        case '\t': *o++ = 't'; break;
+        case '\b': *o++ = 'b'; break;
+        case '\f': *o++ = 'f'; break;
+        default:
+            memcpy(o, "u00", 3);
+            o[3] = (uint8_t)hex[c >> 4];
+            o[4] = (uint8_t)hex[c & 15];
+            o += 5;
+        }
+    }
+    return o;
+}
+
+/* Words of 16 bytes are copied as they are until one holds something to escape; the rest goes byte by byte. */
+static inline uint8_t *put_value(uint8_t *o, const uint8_t *p, uint32_t n) {
+    for (;;) {
+        uint32_t special = json_special16(p);
+        memcpy(o, p, 16);
+        if (n <= 16) {
+            if (likely((special & ((1u << n) - 1)) == 0)) return o + n;
+            return escape(o, p, n);
+        }
+        if (unlikely(special)) {
+            o = escape(o, p, 16);
+            p += 16, n -= 16;
+            continue;
+        }
+        o += 16, p += 16, n -= 16;
+    }
+}
+
+uint8_t *mg_put_attributes(encoder *e, uint8_t *o) {
+    uint8_t *start = o;
+    o += 5;
+    for (uint32_t i = 0; i < e->n_attributes; i++) {
+        const attribute *a = &e->attributes[i];
+        value v = field_value(e, a->column);
+        if (v.n == 0 || unlikely(!text_ok(e, a->column, v))) continue;
+        copy_short(o, e->prefixes + a->off, a->len);
+        o = put_value(o + a->len, v.p, v.n);
+        *o++ = '"';
+    }
+    if (o == start + 5) return put_null(start);
+    start[4] = 1;
+    start[5] = '{'; /* over the comma before the first name */
+    *o++ = '}';
+    put32(start, (uint32_t)(o - start - 4));
+    return o;
+}
