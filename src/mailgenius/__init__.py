@@ -1,5 +1,76 @@
-"""mailgenius: email-marketing back ends with millions of leads."""
+"""mailgenius: email-marketing back ends with millions of leads.
 
-from mailgenius.address import EmailCheck, EmailChecks, validate_email, validate_emails
+The public names, nothing else. Each is loaded when it is first used, so that a program that only validates addresses
+does not load a database driver.
+"""
 
-__all__ = ["EmailCheck", "EmailChecks", "validate_email", "validate_emails"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    ConfigError,
+    DatabaseUnavailable,
+    ImportBusy,
+    ImportConflict,
+    ImportFailed,
+    MailgeniusError,
+    NotFound,
+    SchemaError,
+    ServerError,
+    SourceError,
+)
+
+if TYPE_CHECKING:
+    from .address import EmailCheck, EmailChecks, validate_email, validate_emails
+    from .app import Mailgenius, open
+    from .config import Settings
+    from .leads import Lead, Leads
+    from .pool import Pool
+
+_HOMES = {
+    "EmailCheck": "address",
+    "EmailChecks": "address",
+    "Mailgenius": "app",
+    "open": "app",
+    "Settings": "config",
+    "Lead": "leads",
+    "Leads": "leads",
+    "Pool": "pool",
+    "validate_email": "address",
+    "validate_emails": "address",
+}
+
+__all__ = [
+    "ConfigError",
+    "DatabaseUnavailable",
+    "EmailCheck",
+    "EmailChecks",
+    "ImportBusy",
+    "ImportConflict",
+    "ImportFailed",
+    "Lead",
+    "Leads",
+    "Mailgenius",
+    "MailgeniusError",
+    "NotFound",
+    "Pool",
+    "SchemaError",
+    "ServerError",
+    "Settings",
+    "SourceError",
+    "open",
+    "validate_email",
+    "validate_emails",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,5 @@
+"""Connections to PostgreSQL."""
+
+from ._sync import Pool
+
+__all__ = ["Pool"]

@@ -1,0 +1,626 @@
+"""An embedded PostgreSQL: ``postgres(data_dir)`` starts one, or joins the one that already runs on that folder.
+
+How processes share it: see _keeper.py (who stops it) and _folder.py (locks and files). Opening takes the lock
+``open``, then a shared lock on ``users``, and then finds one of four situations: a server with its keeper (join), a
+server whose keeper was killed (give it a new one), remains of a killed server (start over them), nothing (make a
+cluster, start).
+
+Limits: Linux; one machine (locks and sockets do not cross machines or containers with separate process ids).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from mailgenius.config import default_home
+from mailgenius.errors import ServerError
+
+from ._binaries import runnable_install, version
+from ._explain import Failure, explain
+from ._folder import Folder, State, order_json
+from ._settings import conf_text, embedded_settings
+from ._system import free_bytes, memory_bytes, shm_bytes, start_ticks, try_lock, wait_for, works_in
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+USER = DATABASE = "mailgenius"
+SOCKET_PORT = 5432  # part of the socket's name; each server has a folder of its own for it
+NEEDED_BYTES = 96 << 20  # a new cluster takes about 40 MiB, its first log segments 32
+MODES = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
+
+
+def postgres(
+    data_dir: str | os.PathLike[str] | None = None,
+    *,
+    port: int | None = None,
+    settings: Mapping[str, str | int | float | bool] | None = None,
+    timeout: float = 120.0,
+) -> PostgresServer:
+    """A running PostgreSQL on ``data_dir`` (default: ``postgres`` in the data folder of mailgenius). Use it in
+    ``with``.
+
+    ``port``: also listen on 127.0.0.1, on this port or on a free one (0); None means the Unix socket only. ``settings``
+    override ``embedded_settings`` when the server has to be started. ``timeout``: seconds until it must accept
+    connections; recovery after a crash counts. Raises ``ServerError``.
+    """
+    server = PostgresServer(data_dir, port=port, settings=settings, timeout=timeout)
+    server.start()
+    return server
+
+
+class PostgresServer:
+    """One user's hold on the server of a data folder. Not for use by several threads at once."""
+
+    def __init__(
+        self,
+        data_dir: str | os.PathLike[str] | None = None,
+        *,
+        port: int | None = None,
+        settings: Mapping[str, str | int | float | bool] | None = None,
+        timeout: float = 120.0,
+    ) -> None:
+        if port is not None and not 0 <= port <= 65535:
+            raise ServerError(f"port: {port} is not between 0 and 65535")
+        path = Path(data_dir).expanduser() if data_dir is not None else default_home() / "postgres"
+        self.data_dir = Path(os.path.abspath(path))  # noqa: PTH100  (resolve() fails in folders we may not walk)
+        self._folder = Folder(self.data_dir)
+        self._port = port
+        self._settings = {name: _setting(value) for name, value in (settings or {}).items()}
+        self._timeout = timeout
+        self._users_fd: int | None = None
+        self._process = 0
+        self._state: State | None = None
+        self._password = ""
+
+    # What one asks a running server
+
+    @property
+    def pid(self) -> int:
+        """The server's main process."""
+        return self._running().pid
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port on 127.0.0.1, if it listens on one."""
+        return self._running().port or None
+
+    @property
+    def socket_dir(self) -> Path:
+        return Path(self._running().socket_dir)
+
+    @property
+    def version(self) -> str:
+        return self._running().version
+
+    @property
+    def log(self) -> Path:
+        return self._folder.log
+
+    @property
+    def dsn(self) -> str:
+        """A libpq connection string, password included. By TCP if a port was asked for, else by the Unix socket."""
+        state = self._running()
+        tcp = self._port is not None and state.port
+        host, port = ("127.0.0.1", state.port) if tcp else (state.socket_dir, state.port or SOCKET_PORT)
+        quoted = host.replace("\\", "\\\\").replace("'", "\\'")
+        return f"host='{quoted}' port={port} user={USER} dbname={DATABASE} password={self._password}"
+
+    @property
+    def alive(self) -> bool:
+        return self._state is not None and start_ticks(self._state.pid) == self._state.started
+
+    def __repr__(self) -> str:
+        state = "closed" if self._state is None else f"pid {self._state.pid}, {'up' if self.alive else 'down'}"
+        return f"<PostgresServer {str(self.data_dir)!r}, {state}>"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Coming and going
+
+    def start(self) -> None:
+        """Joins the folder's server, starting it if need be. Does nothing if this object already holds a living one."""
+        if self.alive and self._process == os.getpid():
+            return
+        self._folder.prepare()
+        deadline = time.monotonic() + self._timeout
+        with self._opening(deadline):
+            if self._users_fd is None or self._process != os.getpid():
+                self._join_users(deadline)
+            try:
+                self._find_or_launch(deadline)
+            except BaseException:
+                self._leave()
+                raise
+
+    def close(self) -> None:
+        """Leaves. The last user's leaving stops the server, and this returns when it has stopped. Safe to repeat."""
+        if self._users_fd is None:
+            return
+        if self._process != os.getpid():  # a forked child: the lock is the parent's, so only let go of our copy
+            self._leave()
+            return
+        fd = self._users_fd
+        with contextlib.suppress(ServerError), self._opening(time.monotonic() + 10):
+            # Turning our shared lock into an exclusive one shows whether we are the last. The turn is not atomic: the
+            # keeper may come first, which serves as well (then nobody gets a shared lock until the server is gone).
+            if try_lock(fd, fcntl.LOCK_EX):
+                self._leave(keep_state=True)  # the keeper is waiting for just this
+                last = True
+            else:
+                last = not try_lock(fd, fcntl.LOCK_SH)
+                self._leave(keep_state=True)
+            if last and not self._keeper_lives():
+                self._end(signal.SIGINT)  # the keeper was killed, or has just stopped the server
+            elif last:
+                wait_for(lambda: not self.alive and not self._keeper_lives(), self._timeout)
+        self._leave()
+
+    def stop(self, mode: str = "fast") -> None:
+        """Stops the server for everyone now, and leaves. Modes as of pg_ctl: smart, fast, immediate (needs
+        recovery)."""
+        if mode not in MODES:
+            raise ServerError(f"stop: unknown mode {mode!r}; one of {', '.join(MODES)}")
+        if self._state is None:
+            return
+        with self._opening(time.monotonic() + self._timeout):
+            self._end(MODES[mode])
+        self.close()
+
+    def restart(self, mode: str = "fast") -> None:
+        """Stops the server if it runs and starts it again: same folder, socket, port; so connection strings stay
+        valid."""
+        if mode not in MODES:
+            raise ServerError(f"restart: unknown mode {mode!r}; one of {', '.join(MODES)}")
+        if self._users_fd is None:
+            self.start()
+            return
+        deadline = time.monotonic() + self._timeout
+        with self._opening(deadline):
+            self._end(MODES[mode])
+            self._find_or_launch(deadline)
+
+    def kill(self) -> None:
+        """SIGKILL to the server's main process, for fault tests: its children notice and end; ``restart`` recovers."""
+        state = self._running()
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(state.pid, signal.SIGKILL)
+        if not wait_for(lambda: not self.alive, 10):
+            raise ServerError(f"The server (pid {state.pid}) is still there 10 s after SIGKILL.")
+
+    # Inside
+
+    def _running(self) -> State:
+        if self._state is None:
+            raise ServerError(f"The server on {self.data_dir} is not started (or was closed).")
+        return self._state
+
+    @contextlib.contextmanager
+    def _opening(self, deadline: float) -> Any:
+        fd = self._folder.open_file("open", os.O_RDWR)
+        try:
+            if not wait_for(lambda: try_lock(fd, fcntl.LOCK_EX), max(deadline - time.monotonic(), 0)):
+                raise ServerError(
+                    f"Another process has been starting or stopping the server on {self.data_dir} for {self._timeout:g} s."
+                    f" See its log: {self.log}"
+                )
+            yield
+        finally:
+            os.close(fd)  # which releases the lock
+
+    def _join_users(self, deadline: float) -> None:
+        if self._users_fd is not None:  # inherited by fork: the lock behind it is the parent's
+            os.close(self._users_fd)
+        fd = self._users_fd = self._folder.open_file("users", os.O_RDWR)
+        self._process = os.getpid()
+        # Refused while the keeper stops a server that had no users left.
+        if not wait_for(lambda: try_lock(fd, fcntl.LOCK_SH), max(deadline - time.monotonic(), 0)):
+            self._leave()
+            raise ServerError(
+                f"The server on {self.data_dir} has been stopping for {self._timeout:g} s. Log: {self.log}"
+            )
+
+    def _leave(self, *, keep_state: bool = False) -> None:
+        if self._users_fd is not None:
+            os.close(self._users_fd)
+            self._users_fd = None
+        if not keep_state:
+            self._state = None
+
+    def _keeper_lives(self) -> bool:
+        _reap()
+        fd = self._folder.open_file("keeper", os.O_RDWR)
+        try:
+            return not try_lock(fd, fcntl.LOCK_SH)
+        finally:
+            os.close(fd)
+
+    def _end(self, number: signal.Signals) -> None:
+        """Stops whatever server runs here, ours or its successor, and waits for its keeper to be gone."""
+        state = self._folder.state() or self._state
+        if state is not None and start_ticks(state.pid) == state.started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(state.pid, number)
+            if not wait_for(lambda: start_ticks(state.pid) != state.started, self._timeout):
+                raise ServerError(
+                    f"The server (pid {state.pid}) did not stop within {self._timeout:g} s. Log: {self.log}"
+                )
+        wait_for(lambda: not self._keeper_lives(), 10)
+
+    def _find_or_launch(self, deadline: float) -> None:
+        while True:
+            state = self._folder.state()
+            running = state is not None and start_ticks(state.pid) == state.started
+            watched = self._keeper_lives()
+            if state is not None and running:
+                if not watched:
+                    self._adopt(state)
+                if self._usable(state, deadline):
+                    return
+            elif watched:
+                # It is about to leave (its server just ended), or lives where we cannot see its server.
+                if not wait_for(lambda: not self._keeper_lives(), min(10.0, max(deadline - time.monotonic(), 0))):
+                    raise ServerError(
+                        f"{self.data_dir} is used by a server in another container (its processes are not visible from"
+                        " here). Use one data folder per container, or share the server by TCP."
+                    )
+            elif self._launch(state, deadline):
+                return
+            if time.monotonic() > deadline:
+                raise ServerError(f"No usable server on {self.data_dir} after {self._timeout:g} s. Log: {self.log}")
+
+    def _usable(self, state: State, deadline: float) -> bool:
+        """Joins the running server; False if it ended meanwhile. Raises if it is not what was asked for."""
+        if self._port is not None and not state.port:
+            raise ServerError(
+                f"The server on {self.data_dir} already runs, without a TCP port. Close its other users first, or open it"
+                " with port=None."
+            )
+        if self._port and self._port != state.port:
+            raise ServerError(f"The server on {self.data_dir} already runs on port {state.port}, not on {self._port}.")
+        different = sorted(name for name, value in self._settings.items() if state.settings.get(name) != value)
+        if different:
+            raise ServerError(
+                f"The server on {self.data_dir} already runs with another {', '.join(different)}. Close its other users"
+                " first, or leave the setting out."
+            )
+        self._password = self._folder.password()
+        self._state = state
+        if not Path(state.socket_dir).is_dir():
+            raise ServerError(
+                f"The server on {self.data_dir} (pid {state.pid}) runs, but its socket folder {state.socket_dir} is gone or"
+                " not visible here (a private /tmp?). Stop it, and set TMPDIR to a folder both can see."
+            )
+        while self.alive and time.monotonic() < deadline:
+            if self._connects(deadline):
+                return True
+        if self.alive:
+            raise ServerError(
+                f"The server on {self.data_dir} (pid {state.pid}) does not accept connections. Log: {self.log}"
+            )
+        return False
+
+    def _connects(self, deadline: float) -> bool:
+        import psycopg
+
+        if not wait_for(self._ready, min(1.0, max(deadline - time.monotonic(), 0))):
+            return False
+        try:
+            with psycopg.connect(self.dsn, dbname="postgres", connect_timeout=5, autocommit=True) as connection:
+                known = connection.execute("select 1 from pg_database where datname = %s", (DATABASE,)).fetchone()
+                if known is None:
+                    connection.execute(f"create database {DATABASE}")
+        except psycopg.OperationalError as error:
+            text = str(error)
+            if "password authentication failed" in text:
+                raise ServerError(
+                    f"The password in {self.data_dir / 'password'} does not open the server: the file was changed, or lost"
+                    " and made anew. Put the old one back."
+                ) from error
+            if "No space left" in text:
+                raise ServerError(explain(text, **self._where())[1]) from error
+            return False
+        return True
+
+    def _ready(self) -> bool:
+        found = self._folder.postmaster_pid()
+        return not self.alive or (found is not None and found[1] == "ready")
+
+    def _where(self) -> dict[str, Any]:
+        return {"folder": str(self.data_dir), "free": free_bytes(self.data_dir), "log": str(self.log)}
+
+    def _launch(self, old: State | None, deadline: float) -> bool:
+        """Starts a server. False if someone else's keeper came first (left by a process killed while it was
+        opening)."""
+        folder, run_as = self._folder, self._folder.server_user()
+        self._refuse_strangers()
+        install = runnable_install(run_as)
+        self._password = folder.password()
+        folder.remove_leftovers()
+        if not folder.pgdata.exists():
+            self._make_cluster(install, run_as)
+        folder.trim_log()
+        while True:
+            port = self._choose_port(old)
+            sockets = self._socket_folder(old, run_as)
+            overrides = {
+                "listen_addresses": "127.0.0.1" if port else "",
+                "port": str(port or SOCKET_PORT),
+                "unix_socket_directories": sockets,
+                "unix_socket_permissions": "0700",
+                "cluster_name": "mailgenius",
+            }
+            conf = embedded_settings(memory_bytes(), shm=shm_bytes()) | self._settings | overrides
+            try:
+                folder.write_into_cluster(folder.pgdata, "postgresql.conf", conf_text(conf), run_as)
+            except OSError as error:
+                raise ServerError(explain(str(error), **self._where())[1]) from error
+            state = State(0, 0, sockets, port, version(install, run_as) or "", self._settings)
+            failure, text = self._run(install, run_as, state, deadline)
+            if failure is None:
+                return True
+            if failure is Failure.BUSY:
+                return False
+            if failure is Failure.PORT and self._port == 0 and time.monotonic() < deadline:
+                old = None  # somebody took the free port before us: choose again
+                continue
+            if failure is not Failure.RETRY or time.monotonic() > deadline:
+                if old is None or old.socket_dir != sockets:
+                    shutil.rmtree(sockets, ignore_errors=True)
+                folder.forget_state()
+                raise ServerError(text)
+
+    def _run(
+        self, install: Path, run_as: tuple[int, int] | None, state: State, deadline: float
+    ) -> tuple[Failure | None, str]:
+        """Lets a keeper start the server and waits until it accepts connections."""
+        folder = self._folder
+        log_fd = folder.open_file("postgres.log", os.O_WRONLY | os.O_APPEND)
+        data_fd = os.open(folder.pgdata, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            before = os.fstat(log_fd).st_size
+            order = {
+                "postgres": str(install / "bin" / "postgres"),
+                "adopt": 0,
+                "data_fd": data_fd,
+                "log_fd": log_fd,
+                "run_as": run_as,
+            }
+            report = self._keeper(order, state, (data_fd, log_fd))
+            if "pid" in report:
+                self._state = State(report["pid"], report["started"] or 0, *_rest(state))
+                while time.monotonic() < deadline:
+                    if not self.alive or self._connects(deadline):
+                        break
+                else:
+                    raise ServerError(f"The server did not accept connections in time. Log: {self.log}")
+                if self.alive:
+                    return None, ""
+                self._state = None
+            if report.get("error") == "busy":
+                return Failure.BUSY, ""
+            wait_for(lambda: not self._keeper_lives(), 10)
+            with self.log.open("rb") as file:
+                file.seek(before)
+                output = file.read(1 << 20).decode("utf-8", "replace")
+            return explain(output + report.get("error", ""), **self._where())
+        finally:
+            os.close(log_fd)
+            os.close(data_fd)
+
+    def _adopt(self, state: State) -> None:
+        self._keeper({"adopt": state.pid}, state, ())
+
+    def _keeper(self, order: dict[str, Any], state: State, fds: tuple[int, ...]) -> dict[str, Any]:
+        """Starts a keeper and returns its report."""
+        folder = self._folder
+        os.close(folder.open_file("keeper", os.O_RDWR))
+        order |= {
+            "keeper_lock": str(self.data_dir / "keeper"),
+            "users_lock": str(self.data_dir / "users"),
+            "state_file": str(folder.state_file),
+            "owner": folder.owner(),
+            "state": {
+                "socket_dir": state.socket_dir,
+                "port": state.port,
+                "version": state.version,
+                "settings": state.settings,
+            },
+        }
+        script = Path(__file__).with_name("_keeper.py")
+        process = subprocess.Popen(
+            [_interpreter(), "-I", "-S", str(script), order_json(order)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            pass_fds=fds,
+            cwd="/",
+            start_new_session=True,
+        )
+        assert process.stdout is not None  # noqa: S101
+        assert process.stderr is not None  # noqa: S101
+        try:
+            line = process.stdout.readline()
+            if line:
+                report: dict[str, Any] = json.loads(line)
+                return report
+            return {"error": process.stderr.read().decode("utf-8", "replace") or "the keeper ended without a word"}
+        finally:
+            process.stdout.close()
+            process.stderr.close()
+            _forget(process)
+
+    def _refuse_strangers(self) -> None:
+        """A pid file may be stale (even when its pid lives again as another program), or show a server that is not
+        ours."""
+        found = self._folder.postmaster_pid()
+        if found is not None and start_ticks(found[0]) is not None and works_in(found[0], self._folder.pgdata):
+            raise ServerError(
+                f"Another PostgreSQL (pid {found[0]}), not started by mailgenius, works in {self._folder.pgdata}. Stop it"
+                " first."
+            )
+        with contextlib.suppress(FileNotFoundError):
+            (self._folder.pgdata / "postmaster.pid").unlink()
+
+    def _make_cluster(self, install: Path, run_as: tuple[int, int] | None) -> None:
+        free = free_bytes(self.data_dir)
+        if free < NEEDED_BYTES:
+            raise ServerError(
+                f"The disk is full: a new database needs {NEEDED_BYTES >> 20} MiB, {self.data_dir} has {free >> 20} MiB free."
+            )
+        part = self.data_dir / f"pgdata.new-{secrets.token_hex(4)}"
+        who: dict[str, Any] = {}
+        try:
+            part.mkdir(mode=0o700)
+        except OSError as error:
+            raise ServerError(f"A new database cannot be made in {self.data_dir}: {error.strerror}.") from error
+        if run_as is not None:
+            os.chown(part, *run_as)
+            who = {"user": run_as[0], "group": run_as[1], "extra_groups": []}
+        data_fd = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        secret_fd = os.memfd_create("password")  # the server's user may not read our files
+        try:
+            os.write(secret_fd, self._password.encode() + b"\n")
+            done = subprocess.run(
+                [
+                    install / "bin" / "initdb",
+                    "--pgdata",
+                    f"/proc/self/fd/{data_fd}",
+                    "--username",
+                    USER,
+                    "--pwfile",
+                    f"/proc/self/fd/{secret_fd}",
+                    "--auth=scram-sha-256",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    # Sorts by bytes like C, but knows upper and lower case beyond ASCII.
+                    "--locale-provider=builtin",
+                    "--builtin-locale=C.UTF-8",
+                    "--set=scram_iterations=1",  # 256 random bits need no slow hash; connecting stays fast
+                ],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                pass_fds=(data_fd, secret_fd),
+                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+                cwd="/",
+                umask=0o077,
+                **who,
+            )
+            if done.returncode != 0:
+                raise ServerError(explain(done.stdout + done.stderr, **self._where())[1])
+            part.rename(self._folder.pgdata)
+        except OSError as error:
+            raise ServerError(f"A new database cannot be made in {self.data_dir}: {error.strerror}.") from error
+        finally:
+            os.close(data_fd)
+            os.close(secret_fd)
+            shutil.rmtree(part, ignore_errors=True)
+
+    def _choose_port(self, old: State | None) -> int:
+        if self._port is None:
+            return 0
+        if self._port:
+            return self._port
+        if self._state is not None and self._state.port:
+            return self._state.port  # a restart keeps it
+        if old is not None and old.port:
+            return old.port
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            number: int = probe.getsockname()[1]
+            return number
+
+    def _socket_folder(self, old: State | None, run_as: tuple[int, int] | None) -> str:
+        """A short private folder: a socket's path has at most 107 bytes. An old server's is used again while it is
+        safe."""
+        uid, gid = run_as or (os.geteuid(), os.getegid())
+        for known in (self._state, old):
+            if known is not None and known.socket_dir:
+                with contextlib.suppress(OSError):
+                    seen = os.lstat(known.socket_dir)
+                    if seen.st_uid == uid and (seen.st_mode & 0o170777) == 0o040700:
+                        # Remains of a killed server; its pid in the lock file may be someone else's by now.
+                        for name in (
+                            f".s.PGSQL.{known.port or SOCKET_PORT}",
+                            f".s.PGSQL.{known.port or SOCKET_PORT}.lock",
+                        ):
+                            with contextlib.suppress(FileNotFoundError):
+                                os.unlink(os.path.join(known.socket_dir, name))  # noqa: PTH108, PTH118
+                        return known.socket_dir
+                with contextlib.suppress(OSError):
+                    os.mkdir(known.socket_dir, 0o700)  # noqa: PTH102  (fails if anything is there)
+                    os.chown(known.socket_dir, uid, gid)
+                    return known.socket_dir
+        base = tempfile.gettempdir()
+        if len(os.fsencode(base)) > 60 or any(character in base for character in "\"',\\ "):
+            base = "/tmp"  # noqa: S108
+        try:
+            made = tempfile.mkdtemp(prefix="mailgenius-", dir=base)
+            os.chown(made, uid, gid)
+        except OSError as error:
+            raise ServerError(f"No folder for the server's socket can be made in {base}: {error.strerror}.") from error
+        return made
+
+
+def _rest(state: State) -> tuple[str, int, str, dict[str, str]]:
+    return state.socket_dir, state.port, state.version, state.settings
+
+
+def _setting(value: str | float | bool) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
+
+
+def _interpreter() -> str:
+    """A Python to run the keeper. Inside uWSGI and the like, sys.executable is the host program."""
+    candidates = [sys.executable, getattr(sys, "_base_executable", "")]
+    candidates += [f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"]
+    for candidate in candidates:
+        if candidate and Path(candidate).name.startswith("python") and os.access(candidate, os.X_OK):
+            return candidate
+    if found := shutil.which("python3"):
+        return found
+    raise ServerError("No Python interpreter found to watch over the server (sys.executable is not one).")
+
+
+_keepers: set[int] = set()
+
+
+def _forget(process: subprocess.Popen[bytes]) -> None:
+    """The keeper outlives us by design: no warning that it still runs. ``_reap`` collects it if it ends before us."""
+    _keepers.add(process.pid)
+    process.returncode = 0
+
+
+def _reap() -> None:
+    for pid in list(_keepers):
+        try:
+            ended = os.waitpid(pid, os.WNOHANG)[0] == pid
+        except ChildProcessError:  # a forked copy of us: the keeper is not its child
+            ended = True
+        if ended:
+            _keepers.discard(pid)

@@ -1,0 +1,80 @@
+"""Fixtures for all tests: one embedded PostgreSQL per session, a fresh migrated database per test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from typing import TYPE_CHECKING
+
+import psycopg
+import pytest
+from psycopg.conninfo import make_conninfo
+
+from mailgenius.leads import migrate
+from mailgenius.pool import Pool
+from mailgenius.servers import PostgresServer, postgres
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TEMPLATE = "mailgenius_template"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_settings_from_outside() -> None:
+    """Tests see no MAILGENIUS_* of the developer's shell, and no test may start a server in a real data folder."""
+    for name in [name for name in os.environ if name.startswith("MAILGENIUS_")]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """One embedded server for the session, without a data folder of its own in /home; never stop it in a test."""
+    folder = tmp_path_factory.mktemp("postgres") / "data"
+    with postgres(folder, settings={"shared_buffers": "256MB"}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _template(postgres_server: PostgresServer) -> str:
+    with psycopg.connect(postgres_server.dsn, autocommit=True) as connection:
+        connection.execute(f"create database {TEMPLATE}")
+    with psycopg.connect(postgres_server.dsn, dbname=TEMPLATE, autocommit=True) as connection:
+        migrate(connection)
+    return TEMPLATE
+
+
+def _create(server: PostgresServer, template: str) -> str:
+    name = f"t_{secrets.token_hex(6)}"
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute(f"create database {name} template {template} strategy file_copy")
+    return make_conninfo(server.dsn, dbname=name)
+
+
+def _drop(server: PostgresServer, conninfo: str) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"]
+    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)")
+
+
+@pytest.fixture
+def empty_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """The conninfo of a new database without our schema."""
+    conninfo = _create(postgres_server, "template0")
+    yield conninfo
+    _drop(postgres_server, conninfo)
+
+
+@pytest.fixture
+def database(postgres_server: PostgresServer, _template: str) -> Iterator[str]:
+    """The conninfo of a new database with our schema."""
+    conninfo = _create(postgres_server, _template)
+    yield conninfo
+    _drop(postgres_server, conninfo)
+
+
+@pytest.fixture
+def pool(database: str) -> Iterator[Pool]:
+    """A pool on a new database with our schema."""
+    with Pool(database, max_size=8) as made:
+        yield made
