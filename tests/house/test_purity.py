@@ -11,6 +11,19 @@ from tests.house import tree
 SHELLS: dict[str, str] = {
     "importer/origin": "files and pipes",
     "address/files": "files: lists of domains and roles",
+    "config": "the environment and mailgenius.toml",
+    "pool/_sync": "connections",
+    "leads/_sync": "the database",
+    "leads/schema": "the database, migration files",
+    "leads/sql/__init__": "query files",
+    "servers/_binaries": "files and programs",
+    "servers/_cluster": "files and programs",
+    "servers/_folder": "files and locks",
+    "servers/_keeper": "processes and locks",
+    "servers/_postgres": "processes, locks, connections",
+    "servers/_spawn": "processes",
+    "servers/_system": "what the operating system says",
+    "app/_sync": "everything",
 }
 
 # What a pure module may not import: waiting, clocks, processes, files, networks, drivers.

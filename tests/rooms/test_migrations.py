@@ -87,9 +87,9 @@ def test_without_the_right_to_create(empty_pool, empty_database):
     empty_pool.execute(
         "do $$ begin create role mg_reader login password 'x'; exception when duplicate_object then end $$"
     )
-    with Pool(psycopg.conninfo.make_conninfo(empty_database, user="mg_reader", password="x")) as poor:
-        with pytest.raises(SchemaError, match="GRANT CREATE ON DATABASE"):
-            migrate(poor)
+    poor = psycopg.conninfo.make_conninfo(empty_database, user="mg_reader", password="x")
+    with Pool(poor) as pool, pytest.raises(SchemaError, match="GRANT CREATE ON DATABASE"):
+        migrate(pool)
 
 
 def test_months(pool):

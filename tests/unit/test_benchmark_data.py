@@ -6,6 +6,7 @@ import csv
 from typing import TYPE_CHECKING
 
 import pytest
+
 from benchmarks import data
 
 if TYPE_CHECKING:

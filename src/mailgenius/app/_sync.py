@@ -13,7 +13,7 @@ from mailgenius.pool import Pool
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from mailgenius.importer import Importer  # type: ignore[import-untyped,import-not-found,unused-ignore]
+    from mailgenius.importer import Importer  # type: ignore[attr-defined,unused-ignore]
     from mailgenius.servers import PostgresServer
 
 
@@ -72,7 +72,8 @@ class Mailgenius:
     @property
     def importer(self) -> Importer:
         if self._importer is None:
-            from mailgenius.importer import Importer  # late: it is the largest room, and many programs never import
+            # Late: it is the largest room, and many programs never import.
+            from mailgenius.importer import Importer  # type: ignore[attr-defined,unused-ignore]
 
             self._importer = Importer(self.pool, self.settings.importer)
         return self._importer

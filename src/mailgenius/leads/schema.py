@@ -85,7 +85,8 @@ def _migrate(connection: psycopg.Connection[Any]) -> list[Migration]:
             )
         except psycopg.errors.InsufficientPrivilege as error:
             raise SchemaError(
-                f"The role {connection.info.user} may not create the schema mailgenius in {connection.info.dbname}. As its"
+                f"The role {connection.info.user} may not create the schema mailgenius in {connection.info.dbname}."
+                " As its"
                 f' owner: GRANT CREATE ON DATABASE "{connection.info.dbname}" TO "{connection.info.user}"'
             ) from error
     for migration in pending:
@@ -130,7 +131,8 @@ def check_schema(database: Pool | psycopg.Connection[Any]) -> None:
             "is missing" if len(pending) == len(migrations()) else "is older than this version of mailgenius needs"
         )
         raise SchemaError(
-            f"The schema mailgenius {missing} ({len(pending)} migrations are pending). Run `mailgenius migrate`, or open"
+            f"The schema mailgenius {missing} ({len(pending)} migrations are pending). Run `mailgenius migrate`, or"
+            " open"
             " with migrate=True."
         )
 
@@ -139,7 +141,8 @@ def _require_version(connection: psycopg.Connection[Any]) -> None:
     found = connection.info.server_version
     if found < OLDEST:
         raise SchemaError(
-            f"PostgreSQL 15 or newer is needed, {connection.info.host} runs {found // 10000}.{found % 10000}. Upgrade the"
+            f"PostgreSQL 15 or newer is needed, {connection.info.host} runs {found // 10000}.{found % 10000}."
+            " Upgrade the"
             " server, or leave database_url out to use the embedded one."
         )
 
@@ -158,13 +161,15 @@ def _pending(applied: dict[int, tuple[str, str, datetime]]) -> Iterator[Migratio
     for number, (name, checksum, _) in sorted(applied.items()):
         if number not in known:
             raise SchemaError(
-                f"The schema mailgenius is newer than this version of mailgenius: it has migration {number:04} {name}, we"
+                f"The schema mailgenius is newer than this version of mailgenius: it has migration {number:04}"
+                f" {name}, we"
                 f" know those up to {max(known):04}. Install the newer mailgenius."
             )
         if checksum != known[number].checksum:
             raise SchemaError(
                 f"Migration {number:04} {name} was applied with other content than this mailgenius has"
-                f" ({known[number].name}). Applied migrations are never edited: install the version that made the schema, or"
+                f" ({known[number].name}). Applied migrations are never edited: install the version that made the"
+                " schema, or"
                 " restore the file."
             )
     for number, migration in sorted(known.items()):

@@ -174,7 +174,8 @@ class Pool:
                 elif time.monotonic() >= deadline:
                     raise DatabaseUnavailable(
                         f"No connection to {self._where} became free within {timeout:g} s; all of at most"
-                        f" {self.settings.max_size} were in use. Raise $.pool.max_size or $.pool.timeout, or give connections"
+                        f" {self.settings.max_size} were in use. Raise $.pool.max_size or $.pool.timeout, or give"
+                        " connections"
                         " back sooner."
                     ) from None
                 wait = max(deadline - time.monotonic(), 0.001)

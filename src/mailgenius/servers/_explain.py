@@ -63,7 +63,8 @@ def explain(output: str, *, folder: str, free: int, log: str) -> tuple[Failure, 
     if _CORRUPT.search(output):
         return (
             Failure.FATAL,
-            f"The data in {folder} is damaged or incomplete. Move the folder aside and restore a backup, or let a new one"
+            f"The data in {folder} is damaged or incomplete. Move the folder aside and restore a backup, or let a"
+            " new one"
             f" be made in its place. The server's log: {log}\n  {shown}",
         )
     return Failure.FATAL, f"PostgreSQL did not start in {folder}. Its log: {log}\n  {shown}"

@@ -15,15 +15,13 @@ owner, but for pgdata when root opens its own folder, which belongs to the unpri
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import pwd
 import re
 import secrets
 import shutil
 import stat
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -31,6 +29,9 @@ from mailgenius.errors import ServerError
 
 from ._binaries import MAJOR
 from ._system import user_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OURS = re.compile(r"open|users|keeper|server\.json(\.part)?|password|postgres\.log(\.1)?|pgdata|pgdata\.new-\w+")
 
@@ -85,7 +86,8 @@ class Folder:
         strangers = sorted(name for name in names if not OURS.fullmatch(name) and name != "lost+found")
         if strangers and "pgdata" not in names:
             raise ServerError(
-                f"{self.path} is not empty and was not made by mailgenius (it holds {strangers[0]!r}). Choose an empty or"
+                f"{self.path} is not empty and was not made by mailgenius (it holds {strangers[0]!r}). Choose an"
+                " empty or"
                 " new folder."
             )
         if "pgdata" in names:
@@ -99,7 +101,8 @@ class Folder:
                 raise ServerError(f"{self.pgdata} is not a folder. Choose another data folder.")
             if me not in (0, seen.st_uid):
                 raise ServerError(
-                    f"{self.pgdata} belongs to {user_name(seen.st_uid)}, this process runs as {user_name(me)}. Run it as"
+                    f"{self.pgdata} belongs to {user_name(seen.st_uid)}, this process runs as {user_name(me)}. Run"
+                    " it as"
                     f" the owner, or give the folder away (server stopped): chown -R {me} '{self.path}'"
                 )
             if seen.st_mode & 0o077:
@@ -108,7 +111,8 @@ class Folder:
             found = (self.pgdata / "PG_VERSION").read_text("ascii").strip()
         except (FileNotFoundError, UnicodeDecodeError):
             raise ServerError(
-                f"{self.pgdata} is not a complete PostgreSQL data folder (PG_VERSION is missing or unreadable). Restore a"
+                f"{self.pgdata} is not a complete PostgreSQL data folder (PG_VERSION is missing or unreadable)."
+                " Restore a"
                 " backup, or move the folder aside to start with an empty database."
             ) from None
         except OSError as error:
@@ -159,7 +163,8 @@ class Folder:
             fd = os.open(self.path / name, flags | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except PermissionError as error:
             raise ServerError(
-                f"{self.path / name} cannot be written by {user_name(os.geteuid())}. Give the folder to that user: chown -R"
+                f"{self.path / name} cannot be written by {user_name(os.geteuid())}. Give the folder to that user:"
+                " chown -R"
                 f" {os.geteuid()} '{self.path}'"
             ) from error
         except OSError as error:
@@ -224,7 +229,3 @@ class Folder:
         with contextlib.suppress(OSError):
             if self.log.stat().st_size > most:
                 self.log.rename(self.log.with_name("postgres.log.1"))
-
-
-def order_json(order: dict[str, Any]) -> str:
-    return json.dumps(order)

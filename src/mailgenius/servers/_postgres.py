@@ -12,15 +12,10 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import json
 import os
-import secrets
 import shutil
 import signal
 import socket
-import subprocess
-import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -29,18 +24,17 @@ from mailgenius.config import default_home
 from mailgenius.errors import ServerError
 
 from ._binaries import runnable_install, version
+from ._cluster import DATABASE, SOCKET_PORT, USER, make_cluster, socket_folder, where
 from ._explain import Failure, explain
-from ._folder import Folder, State, order_json
+from ._folder import Folder, State
 from ._settings import conf_text, embedded_settings
-from ._system import free_bytes, memory_bytes, shm_bytes, start_ticks, try_lock, wait_for, works_in
+from ._spawn import reap, start_keeper
+from ._system import memory_bytes, shm_bytes, start_ticks, try_lock, wait_for, works_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-USER = DATABASE = "mailgenius"
-SOCKET_PORT = 5432  # part of the socket's name; each server has a folder of its own for it
-NEEDED_BYTES = 96 << 20  # a new cluster takes about 40 MiB, its first log segments 32
 MODES = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 
@@ -223,7 +217,8 @@ class PostgresServer:
         try:
             if not wait_for(lambda: try_lock(fd, fcntl.LOCK_EX), max(deadline - time.monotonic(), 0)):
                 raise ServerError(
-                    f"Another process has been starting or stopping the server on {self.data_dir} for {self._timeout:g} s."
+                    f"Another process has been starting or stopping the server on {self.data_dir} for"
+                    f" {self._timeout:g} s."
                     f" See its log: {self.log}"
                 )
             yield
@@ -250,7 +245,7 @@ class PostgresServer:
             self._state = None
 
     def _keeper_lives(self) -> bool:
-        _reap()
+        reap()
         fd = self._folder.open_file("keeper", os.O_RDWR)
         try:
             return not try_lock(fd, fcntl.LOCK_SH)
@@ -295,7 +290,8 @@ class PostgresServer:
         """Joins the running server; False if it ended meanwhile. Raises if it is not what was asked for."""
         if self._port is not None and not state.port:
             raise ServerError(
-                f"The server on {self.data_dir} already runs, without a TCP port. Close its other users first, or open it"
+                f"The server on {self.data_dir} already runs, without a TCP port. Close its other users first, or"
+                " open it"
                 " with port=None."
             )
         if self._port and self._port != state.port:
@@ -310,7 +306,8 @@ class PostgresServer:
         self._state = state
         if not Path(state.socket_dir).is_dir():
             raise ServerError(
-                f"The server on {self.data_dir} (pid {state.pid}) runs, but its socket folder {state.socket_dir} is gone or"
+                f"The server on {self.data_dir} (pid {state.pid}) runs, but its socket folder {state.socket_dir} is"
+                " gone or"
                 " not visible here (a private /tmp?). Stop it, and set TMPDIR to a folder both can see."
             )
         while self.alive and time.monotonic() < deadline:
@@ -336,20 +333,18 @@ class PostgresServer:
             text = str(error)
             if "password authentication failed" in text:
                 raise ServerError(
-                    f"The password in {self.data_dir / 'password'} does not open the server: the file was changed, or lost"
+                    f"The password in {self.data_dir / 'password'} does not open the server: the file was changed,"
+                    " or lost"
                     " and made anew. Put the old one back."
                 ) from error
             if "No space left" in text:
-                raise ServerError(explain(text, **self._where())[1]) from error
+                raise ServerError(explain(text, **where(self._folder))[1]) from error
             return False
         return True
 
     def _ready(self) -> bool:
         found = self._folder.postmaster_pid()
         return not self.alive or (found is not None and found[1] == "ready")
-
-    def _where(self) -> dict[str, Any]:
-        return {"folder": str(self.data_dir), "free": free_bytes(self.data_dir), "log": str(self.log)}
 
     def _launch(self, old: State | None, deadline: float) -> bool:
         """Starts a server. False if someone else's keeper came first (left by a process killed while it was
@@ -360,11 +355,11 @@ class PostgresServer:
         self._password = folder.password()
         folder.remove_leftovers()
         if not folder.pgdata.exists():
-            self._make_cluster(install, run_as)
+            make_cluster(folder, install, run_as, self._password)
         folder.trim_log()
         while True:
             port = self._choose_port(old)
-            sockets = self._socket_folder(old, run_as)
+            sockets = socket_folder([known for known in (self._state, old) if known is not None], run_as)
             overrides = {
                 "listen_addresses": "127.0.0.1" if port else "",
                 "port": str(port or SOCKET_PORT),
@@ -376,7 +371,7 @@ class PostgresServer:
             try:
                 folder.write_into_cluster(folder.pgdata, "postgresql.conf", conf_text(conf), run_as)
             except OSError as error:
-                raise ServerError(explain(str(error), **self._where())[1]) from error
+                raise ServerError(explain(str(error), **where(self._folder))[1]) from error
             state = State(0, 0, sockets, port, version(install, run_as) or "", self._settings)
             failure, text = self._run(install, run_as, state, deadline)
             if failure is None:
@@ -408,7 +403,7 @@ class PostgresServer:
                 "log_fd": log_fd,
                 "run_as": run_as,
             }
-            report = self._keeper(order, state, (data_fd, log_fd))
+            report = start_keeper(folder, order, state, (data_fd, log_fd))
             if "pid" in report:
                 self._state = State(report["pid"], report["started"] or 0, *_rest(state))
                 while time.monotonic() < deadline:
@@ -425,52 +420,13 @@ class PostgresServer:
             with self.log.open("rb") as file:
                 file.seek(before)
                 output = file.read(1 << 20).decode("utf-8", "replace")
-            return explain(output + report.get("error", ""), **self._where())
+            return explain(output + report.get("error", ""), **where(self._folder))
         finally:
             os.close(log_fd)
             os.close(data_fd)
 
     def _adopt(self, state: State) -> None:
-        self._keeper({"adopt": state.pid}, state, ())
-
-    def _keeper(self, order: dict[str, Any], state: State, fds: tuple[int, ...]) -> dict[str, Any]:
-        """Starts a keeper and returns its report."""
-        folder = self._folder
-        os.close(folder.open_file("keeper", os.O_RDWR))
-        order |= {
-            "keeper_lock": str(self.data_dir / "keeper"),
-            "users_lock": str(self.data_dir / "users"),
-            "state_file": str(folder.state_file),
-            "owner": folder.owner(),
-            "state": {
-                "socket_dir": state.socket_dir,
-                "port": state.port,
-                "version": state.version,
-                "settings": state.settings,
-            },
-        }
-        script = Path(__file__).with_name("_keeper.py")
-        process = subprocess.Popen(
-            [_interpreter(), "-I", "-S", str(script), order_json(order)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            pass_fds=fds,
-            cwd="/",
-            start_new_session=True,
-        )
-        assert process.stdout is not None  # noqa: S101
-        assert process.stderr is not None  # noqa: S101
-        try:
-            line = process.stdout.readline()
-            if line:
-                report: dict[str, Any] = json.loads(line)
-                return report
-            return {"error": process.stderr.read().decode("utf-8", "replace") or "the keeper ended without a word"}
-        finally:
-            process.stdout.close()
-            process.stderr.close()
-            _forget(process)
+        start_keeper(self._folder, {"adopt": state.pid}, state, ())
 
     def _refuse_strangers(self) -> None:
         """A pid file may be stale (even when its pid lives again as another program), or show a server that is not
@@ -478,68 +434,12 @@ class PostgresServer:
         found = self._folder.postmaster_pid()
         if found is not None and start_ticks(found[0]) is not None and works_in(found[0], self._folder.pgdata):
             raise ServerError(
-                f"Another PostgreSQL (pid {found[0]}), not started by mailgenius, works in {self._folder.pgdata}. Stop it"
+                f"Another PostgreSQL (pid {found[0]}), not started by mailgenius, works in {self._folder.pgdata}."
+                " Stop it"
                 " first."
             )
         with contextlib.suppress(FileNotFoundError):
             (self._folder.pgdata / "postmaster.pid").unlink()
-
-    def _make_cluster(self, install: Path, run_as: tuple[int, int] | None) -> None:
-        free = free_bytes(self.data_dir)
-        if free < NEEDED_BYTES:
-            raise ServerError(
-                f"The disk is full: a new database needs {NEEDED_BYTES >> 20} MiB, {self.data_dir} has {free >> 20} MiB free."
-            )
-        part = self.data_dir / f"pgdata.new-{secrets.token_hex(4)}"
-        who: dict[str, Any] = {}
-        try:
-            part.mkdir(mode=0o700)
-        except OSError as error:
-            raise ServerError(f"A new database cannot be made in {self.data_dir}: {error.strerror}.") from error
-        if run_as is not None:
-            os.chown(part, *run_as)
-            who = {"user": run_as[0], "group": run_as[1], "extra_groups": []}
-        data_fd = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        secret_fd = os.memfd_create("password")  # the server's user may not read our files
-        try:
-            os.write(secret_fd, self._password.encode() + b"\n")
-            done = subprocess.run(
-                [
-                    install / "bin" / "initdb",
-                    "--pgdata",
-                    f"/proc/self/fd/{data_fd}",
-                    "--username",
-                    USER,
-                    "--pwfile",
-                    f"/proc/self/fd/{secret_fd}",
-                    "--auth=scram-sha-256",
-                    "--encoding=UTF8",
-                    "--locale=C",
-                    # Sorts by bytes like C, but knows upper and lower case beyond ASCII.
-                    "--locale-provider=builtin",
-                    "--builtin-locale=C.UTF-8",
-                    "--set=scram_iterations=1",  # 256 random bits need no slow hash; connecting stays fast
-                ],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                check=False,
-                pass_fds=(data_fd, secret_fd),
-                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
-                cwd="/",
-                umask=0o077,
-                **who,
-            )
-            if done.returncode != 0:
-                raise ServerError(explain(done.stdout + done.stderr, **self._where())[1])
-            part.rename(self._folder.pgdata)
-        except OSError as error:
-            raise ServerError(f"A new database cannot be made in {self.data_dir}: {error.strerror}.") from error
-        finally:
-            os.close(data_fd)
-            os.close(secret_fd)
-            shutil.rmtree(part, ignore_errors=True)
 
     def _choose_port(self, old: State | None) -> int:
         if self._port is None:
@@ -555,37 +455,6 @@ class PostgresServer:
             number: int = probe.getsockname()[1]
             return number
 
-    def _socket_folder(self, old: State | None, run_as: tuple[int, int] | None) -> str:
-        """A short private folder: a socket's path has at most 107 bytes. An old server's is used again while it is
-        safe."""
-        uid, gid = run_as or (os.geteuid(), os.getegid())
-        for known in (self._state, old):
-            if known is not None and known.socket_dir:
-                with contextlib.suppress(OSError):
-                    seen = os.lstat(known.socket_dir)
-                    if seen.st_uid == uid and (seen.st_mode & 0o170777) == 0o040700:
-                        # Remains of a killed server; its pid in the lock file may be someone else's by now.
-                        for name in (
-                            f".s.PGSQL.{known.port or SOCKET_PORT}",
-                            f".s.PGSQL.{known.port or SOCKET_PORT}.lock",
-                        ):
-                            with contextlib.suppress(FileNotFoundError):
-                                os.unlink(os.path.join(known.socket_dir, name))  # noqa: PTH108, PTH118
-                        return known.socket_dir
-                with contextlib.suppress(OSError):
-                    os.mkdir(known.socket_dir, 0o700)  # noqa: PTH102  (fails if anything is there)
-                    os.chown(known.socket_dir, uid, gid)
-                    return known.socket_dir
-        base = tempfile.gettempdir()
-        if len(os.fsencode(base)) > 60 or any(character in base for character in "\"',\\ "):
-            base = "/tmp"  # noqa: S108
-        try:
-            made = tempfile.mkdtemp(prefix="mailgenius-", dir=base)
-            os.chown(made, uid, gid)
-        except OSError as error:
-            raise ServerError(f"No folder for the server's socket can be made in {base}: {error.strerror}.") from error
-        return made
-
 
 def _rest(state: State) -> tuple[str, int, str, dict[str, str]]:
     return state.socket_dir, state.port, state.version, state.settings
@@ -593,34 +462,3 @@ def _rest(state: State) -> tuple[str, int, str, dict[str, str]]:
 
 def _setting(value: str | float | bool) -> str:
     return ("on" if value else "off") if isinstance(value, bool) else str(value)
-
-
-def _interpreter() -> str:
-    """A Python to run the keeper. Inside uWSGI and the like, sys.executable is the host program."""
-    candidates = [sys.executable, getattr(sys, "_base_executable", "")]
-    candidates += [f"{sys.base_prefix}/bin/python{sys.version_info.major}.{sys.version_info.minor}"]
-    for candidate in candidates:
-        if candidate and Path(candidate).name.startswith("python") and os.access(candidate, os.X_OK):
-            return candidate
-    if found := shutil.which("python3"):
-        return found
-    raise ServerError("No Python interpreter found to watch over the server (sys.executable is not one).")
-
-
-_keepers: set[int] = set()
-
-
-def _forget(process: subprocess.Popen[bytes]) -> None:
-    """The keeper outlives us by design: no warning that it still runs. ``_reap`` collects it if it ends before us."""
-    _keepers.add(process.pid)
-    process.returncode = 0
-
-
-def _reap() -> None:
-    for pid in list(_keepers):
-        try:
-            ended = os.waitpid(pid, os.WNOHANG)[0] == pid
-        except ChildProcessError:  # a forked copy of us: the keeper is not its child
-            ended = True
-        if ended:
-            _keepers.discard(pid)
