@@ -10,6 +10,7 @@ from tests.house import tree
 # room/module: what it touches. Every other module below src/mailgenius is pure, and a new one is until it is listed.
 SHELLS: dict[str, str] = {
     "importer/origin": "files and pipes",
+    "importer/rejects": "a file it writes",
     "address/files": "files: lists of domains and roles",
     "config": "the environment and mailgenius.toml",
     "pool/_sync": "connections",

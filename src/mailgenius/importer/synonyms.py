@@ -112,8 +112,8 @@ _SPOKEN: Final = {
         created time; time created; date of creation; date added; added; added at; added on; added time; signup date;
         sign up date; signup; signed up; signed up at; signup time; sign up time; subscribed; subscribed at;
         subscribed on; subscription date; date subscribed; subscribe date; opt-in time; opt-in date; opt-in at;
-        confirm time; registered; registered at; registered on; registration date; registration time; date registered; joined;
-        joined at; joined on; join date; date joined; profile created on; first conversion date; member since;
+        confirm time; registered; registered at; registered on; registration date; registration time; date registered;
+        joined; joined at; joined on; join date; date joined; profile created on; first conversion date; member since;
         customer since;
         data de cadastro; data do cadastro; data cadastro; cadastrado em; cadastro; data de criação; data da criação;
         criado em; criado; criação; data de inscrição; data da inscrição; inscrito em; data de registro;
