@@ -26,6 +26,7 @@ cdef int check(mg_status status) except -1:
 
 include "isa.pxi"
 include "csv.pxi"
+include "text.pxi"
 include "address.pxi"
 include "seen.pxi"
 include "encode.pxi"

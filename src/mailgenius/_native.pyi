@@ -44,6 +44,12 @@ class CsvScanner:
 
 __all__ += ["Batch", "CsvScanner"]
 
+# text.pxi
+def utf8_valid(data: Buffer) -> int: ...
+def transcode(data: Buffer, encoding: str, eof: bool) -> tuple[bytes, int]: ...
+
+__all__ += ["transcode", "utf8_valid"]
+
 # address.pxi
 ALLOW_QUOTED: int
 ALLOW_SPECIAL_USE: int

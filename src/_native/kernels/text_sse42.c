@@ -1,0 +1,9 @@
+/* text_sse42.c: text_body.h for one instruction set; on other processors nothing. */
+#if defined(__x86_64__)
+#include "simd/sse42.h"
+#include "text_body.h"
+#include "simd/end.h"
+#else
+extern const char mg_text_without_sse42;
+const char mg_text_without_sse42 = 1; /* C wants something in a file */
+#endif
