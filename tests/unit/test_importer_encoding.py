@@ -4,16 +4,12 @@ import random
 
 import pytest
 
-from mailgenius import _native
 from mailgenius.errors import SourceError
 from mailgenius.importer import encoding
 from mailgenius.importer.source import Source, open_source
 
 PORTUGUESE = "e-mail;nome;cidade\njoao@exemplo.com.br;João Conceição;São Paulo\nana@exemplo.com.br;Ana Müller;Maceió\n"
 EURO = "email,price\na@b.co,“10 €”\n"
-
-
-needs_transcode = pytest.mark.skipif(not hasattr(_native, "transcode"), reason="the transcoders are not built in yet")
 
 
 def read_all(source: Source, step: int = 1 << 16) -> bytes:
@@ -58,7 +54,6 @@ def test_a_character_cut_by_the_end_of_the_sample_is_no_evidence() -> None:
         assert encoding.decide(b"email\n", False, [data[start:], data[: start + 1]]) == "utf-8"
 
 
-@needs_transcode
 def test_later_samples_count() -> None:
     ascii_part = b"a@b.co,John\n" * 40_000
     data = b"email,name\n" + ascii_part * 50 + "ana@b.co,Conceição\n".encode("cp1252") * 40_000 + ascii_part
@@ -105,7 +100,6 @@ def test_names() -> None:
         open_source(b"email\n", encoding="big5")
 
 
-@needs_transcode
 @pytest.mark.parametrize(
     ("data", "given", "name", "text"),
     [
@@ -138,7 +132,6 @@ def test_text_comes_out_as_utf8(data: bytes, given: str | None, name: str, text:
                 assert read_all(opened, 5) == text
 
 
-@needs_transcode
 def test_rewinding_keeps_the_decision() -> None:
     with open_source(PORTUGUESE.encode("utf-16"), block_bytes=16) as source:
         assert source.peek(5) == b"e-mai"
