@@ -116,7 +116,7 @@ class _Pools:
         self.idn = [(d, idna.encode(d, uts46=True).decode()) for d in names.IDN_DOMAINS]
 
         self.place = [(f"{p}%s", f"{city},{cc}", f"{city}\t{cc}") for city, cc, p in names.PLACES]
-        self.tags = [(t, "{" + t.replace(";", ",") + "}" if t else "\\N") for t in names.TAGS]
+        self.tags = [(t, "{" + t.replace(";", ",") + "}") for t in names.TAGS]
         self.offer = [(f"{p},{s}", f'{{"Plan": "{p}", "Source": "{s}"}}') for p in names.PLANS for s in names.SOURCES]
         day = date(2019, 1, 1)
         self.days = [(day + timedelta(days=n)).isoformat() for n in range(2500)]

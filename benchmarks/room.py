@@ -1,0 +1,181 @@
+"""The room all contenders run in: one embedded server with its ordinary, durable settings, and a fresh copy of the same
+database for every run, so that nobody inherits somebody else's bloat, statistics or checkpoint.
+
+A contender that is Python runs in a process of its own (``run_one``), which reports its time (imports not counted), its
+processor time and its peak memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from mailgenius.leads import Leads, migrate
+from mailgenius.pool import Pool
+from mailgenius.servers import postgres
+
+from . import data
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKSPACE = "bench"
+EMPTY, FULL = "bench_empty", "bench_full"
+RUN = "bench_run"
+
+
+class Outcome(msgspec.Struct):
+    """One run of one contender."""
+
+    seconds: float
+    cpu: float = 0.0  # user + system of the client process
+    rss: int = 0  # peak bytes above the process with everything imported
+    inserted: int = 0
+    updated: int | None = None
+    duplicates: int | None = None
+    rejected: int | None = None
+    phases: dict[str, float] = {}
+    load: float = 0.0  # of the machine, when it began
+
+
+class Contender(msgspec.Struct):
+    """``module`` of benchmarks.peers with its keywords. ``scale``: share of the rows it gets."""
+
+    name: str
+    module: str
+    path: str
+    keywords: dict[str, Any] = {}
+    scale: float = 1.0
+    template: str = EMPTY
+    expect: dict[str, int] = {}  # counts that the outcome must have
+
+
+class Room:
+    def __init__(self, home: Path | None = None) -> None:
+        self.home = home or data.HOME / "room"
+        self.server = postgres(self.home)
+        self.bin = _bin(self.server.pid)
+        with self.admin() as conn:
+            self.version = str(conn.execute("show server_version").fetchone()[0])  # type: ignore[index]
+        self.make(EMPTY)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.drop(RUN)
+        self.drop(FULL)
+        self.drop(EMPTY)
+        self.server.close()
+
+    def admin(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.server.dsn, autocommit=True)
+
+    def conninfo(self, database: str) -> str:
+        return make_conninfo(self.server.dsn, dbname=database)
+
+    @property
+    def psql(self) -> str:
+        return str(self.bin / "psql")
+
+    def drop(self, database: str) -> None:
+        with self.admin() as conn:
+            conn.execute(f"drop database if exists {database} with (force)")
+
+    def make(self, database: str) -> str:
+        """A database with the schema and the workspace, and no leads."""
+        self.drop(database)
+        with self.admin() as conn:
+            conn.execute(f"create database {database}")
+        with Pool(self.conninfo(database)) as pool:
+            migrate(pool)
+            assert Leads(pool).ensure_workspace(WORKSPACE) == 1
+        return self.conninfo(database)
+
+    def fresh(self, template: str) -> str:
+        """A copy of a database, byte by byte, behind a checkpoint."""
+        self.drop(RUN)
+        with self.admin() as conn:
+            conn.execute(f"create database {RUN} template {template} strategy file_copy")
+            conn.execute("checkpoint")
+        return self.conninfo(RUN)
+
+    def copy_out(self, conninfo: str, query: str, path: Path) -> Path:
+        """A query's rows as a binary COPY file."""
+        statement = f"copy ({query}) to stdout (format binary)"
+        with (
+            psycopg.connect(conninfo) as conn,
+            conn.cursor() as cur,
+            path.open("wb") as out,
+            cur.copy(statement) as copy,
+        ):
+            for piece in copy:
+                out.write(piece)
+        return path
+
+    def run(self, contender: Contender) -> Outcome:
+        conninfo = self.fresh(contender.template)
+        load = os.getloadavg()[0]
+        if contender.module == "psql_copy":
+            from .peers import psql_copy
+
+            began = time.perf_counter()
+            psql_copy.load(contender.path, conninfo, psql=self.psql, **contender.keywords)
+            outcome = Outcome(time.perf_counter() - began)
+        else:
+            outcome = run_one(contender.module, contender.path, conninfo, contender.keywords)
+        outcome.load = load
+        with psycopg.connect(conninfo) as conn:
+            there = conn.execute("select count(*) from mailgenius.leads").fetchone()[0]  # type: ignore[index]
+        for name, value in contender.expect.items():
+            found = there if name == "table" else getattr(outcome, name)
+            if found != value:
+                raise SystemExit(f"{contender.name}: {name} is {found}, must be {value}")
+        outcome.seconds /= contender.scale
+        outcome.cpu /= contender.scale
+        return outcome
+
+    def race(self, contenders: Sequence[Contender], runs: int, say: Callable[[str], None]) -> dict[str, list[Outcome]]:
+        """Everybody once, then everybody again: what disturbs the machine disturbs all."""
+        found: dict[str, list[Outcome]] = {c.name: [] for c in contenders}
+        for turn in range(runs):
+            for contender in contenders:
+                outcome = self.run(contender)
+                found[contender.name].append(outcome)
+                say(f"  {turn + 1}/{runs} {contender.name:<44}{outcome.seconds:8.2f} s   load {outcome.load:.1f}")
+        return found
+
+
+def run_one(module: str, path: str, conninfo: str, keywords: dict[str, Any]) -> Outcome:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "benchmarks.run_one", module, path, conninfo, json.dumps(keywords)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(f"benchmarks.peers.{module} failed")
+    return msgspec.json.decode(done.stdout.splitlines()[-1], type=Outcome)
+
+
+def middle(outcomes: Sequence[Outcome], field: str = "seconds") -> float:
+    return statistics.median(getattr(o, field) for o in outcomes)
+
+
+def _bin(pid: int) -> Path:
+    """Where the running server's programs are: they are the ones that its rivals must use."""
+    return Path(f"/proc/{pid}/exe").resolve().parent

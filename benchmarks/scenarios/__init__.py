@@ -1,0 +1,23 @@
+"""What is measured. Each module has ``measure(room, options, results)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+
+class Options(msgspec.Struct):
+    rows: int = 2_000_000
+    runs: int = 3
+    quick: bool = False
+    scale: bool = False
+    peers: bool = True
+    say: Callable[[str], None] = print
+
+    def command(self, only: str) -> str:
+        """How to get the figure again."""
+        parts = ["make bench-import" if self == Options() else "python -m benchmarks.bench_import", f"--only {only}"]
+        if self.rows != 2_000_000:
+            parts.append(f"--rows {self.rows}")
+        return " ".join(parts).replace("make bench-import --only", "python -m benchmarks.bench_import --only")
