@@ -127,3 +127,12 @@ class Records:
 def parse_timestamp(text: bytes, dates: int = 0) -> int | None: ...
 
 __all__ += ["ATTRIBUTE", "DATES", "IGNORE", "LEAD_FIELDS", "Plan", "Records", "parse_timestamp"]
+
+# arrow.pxi
+@disjoint_base
+class ArrowReader:
+    names: list[str]
+    def __init__(self, table: object) -> None: ...
+    def next(self, batch: Batch) -> bool: ...
+
+__all__ += ["ArrowReader"]

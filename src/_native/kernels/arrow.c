@@ -114,7 +114,7 @@ static mg_status find_text(const mg_arrow_column *c, int64_t i, const uint8_t **
         return MG_OK;
     }
     int64_t from = load_int(c->values, c->width, i), to = load_int(c->values, c->width, i + 1);
-    if (from < 0 || to < from) return MG_CORRUPT;
+    if (from < 0 || to < from || to > c->data_len) return MG_CORRUPT;
     *p = c->data + from;
     *n = (uint64_t)(to - from);
     return MG_OK;
@@ -219,7 +219,7 @@ static mg_status quote(mg_buf *data, size_t from, mg_field *f) {
 
 static mg_status put_row(const mg_arrow_table *t, int64_t i, uint64_t line, mg_buf *data, mg_batch *batch) {
     size_t start = data->len;
-    int present = !t->valid || bit(t->valid, t->valid_offset + i);
+    int present = !t->valid || bit(t->valid, i);
     mg_row *row = &batch->rows[batch->n_rows];
     mg_field *f = &batch->fields[batch->n_fields];
     memset(row, 0, sizeof *row);

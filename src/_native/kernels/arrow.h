@@ -74,7 +74,8 @@ typedef struct mg_arrow_column {
     int64_t length; /* elements that may be asked for, without the offset */
     const uint8_t *valid; /* NULL: all are */
     const void *values; /* numbers, bits, offsets or views */
-    const uint8_t *data; /* text */
+    const uint8_t *data; /* text, and the last of its offsets */
+    int64_t data_len;
     const uint8_t *const *blocks; /* views: the data buffers, and how long they are */
     const int64_t *block_len;
     int64_t n_blocks;
@@ -82,15 +83,14 @@ typedef struct mg_arrow_column {
 } mg_arrow_column;
 
 /* Appends rows first .. first+count of the columns to the batch, as CSV records with "," and '"' in `data`, in which all
- * offsets count, so that a row's raw bytes can be imported again. `valid`: validity of the rows themselves, counted from
- * valid_offset (NULL: all; the fields of a null row are empty). Stops behind the row that takes data past max_bytes.
+ * offsets count, so that a row's raw bytes can be imported again. `valid`: validity of the rows themselves
+ * (NULL: all; the fields of a null row are empty). Stops behind the row that takes data past max_bytes.
  * *made = rows appended. Rows whose field or record is too long have that error, no fields, and are cut off in front of
  * the field. MG_CORRUPT: offsets or indices that point outside. */
 typedef struct {
     const mg_arrow_column *columns;
     uint32_t n_columns;
     const uint8_t *valid;
-    int64_t valid_offset;
     uint32_t max_field, max_row;
     size_t max_bytes;
 } mg_arrow_table;
