@@ -21,6 +21,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from ._native import EmailSet
     from .address import EmailCheck, EmailChecks, validate_email, validate_emails
     from .app import Mailgenius, open
     from .config import Settings
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "EmailCheck": "address",
     "EmailChecks": "address",
+    "EmailSet": "_native",
     "Mailgenius": "app",
     "open": "app",
     "Settings": "config",
@@ -45,6 +47,7 @@ __all__ = [
     "DatabaseUnavailable",
     "EmailCheck",
     "EmailChecks",
+    "EmailSet",
     "ImportBusy",
     "ImportConflict",
     "ImportFailed",

@@ -144,9 +144,10 @@ void mg_address_gather(const uint8_t *const *p, const uint32_t *len, size_t n, u
 
 /* ---- seen.c: exact set of byte strings (keys are compared, not only hashed) ---- */
 typedef struct mg_seen mg_seen;
-mg_seen *mg_seen_new(size_t expected); /* NULL: no memory */
+mg_seen *mg_seen_new(size_t expected, uint64_t seed); /* seed: random, secret; NULL: no memory */
 void mg_seen_free(mg_seen *s);
-/* *first = `value` of the earlier equal key, *added = 0; or *added = 1 and value is kept. Keys up to 65,535 bytes. */
+/* *first = `value` of the earlier equal key, *added = 0; or *added = 1 and value is kept. Keys up to 65,535 bytes
+ * (longer, or offsets that fall: MG_CORRUPT); 4 GiB of entries (more: MG_FULL, and what came before is in). */
 mg_status mg_seen_add(mg_seen *s, const uint8_t *key, size_t n, uint32_t value, uint32_t *first, int *added);
 /* Keys i = p[off[i]..off[i+1]), values base+i; first[i] = value of the first equal key (its own, if new). */
 mg_status mg_seen_add_many(mg_seen *s, const uint8_t *p, const int64_t *off, size_t n, uint32_t base, uint32_t *first);
@@ -213,11 +214,14 @@ mg_status mg_encode_row(const mg_plan *plan, const mg_batch *batch, uint32_t row
 mg_reason mg_timestamp_parse(const uint8_t *p, size_t n, uint8_t order, int64_t *micros, uint32_t *at);
 
 /* ---- sort.c: records -> sorted blocks -> one sorted, deduplicated stream ---- */
-/* Sorts the records in p[0..n) by (e-mail bytes, line). order: room for `count` offsets; scratch likewise. */
+mg_status mg_sort_count(const uint8_t *p, size_t n, size_t *count); /* of the records in p[0..n) */
+mg_status mg_sort_key(const uint8_t *p, size_t n, const uint8_t **key, size_t *key_len); /* of the first of them */
+/* Sorts the records in p[0..n) by (e-mail bytes, line). items: room for `count`; scratch likewise. n <= 4 GiB. */
 typedef struct { uint64_t prefix; uint32_t off; uint32_t rest; } mg_sort_item; /* 16 bytes a record */
 mg_status mg_sort_records(const uint8_t *p, size_t n, size_t count, mg_sort_item *items, mg_sort_item *scratch);
-/* Copies whole records in sorted order into out, from items[*next] on, until cap would be passed; *made = bytes. */
-mg_status mg_sort_write(const uint8_t *p, const mg_sort_item *items, size_t count, size_t *next, uint8_t *out,
+/* Copies whole records in sorted order into out, from items[*next] on; *made = bytes. MG_OK: that was the last one;
+ * MG_FULL: the next one would pass cap; MG_DONE: there was none left. */
+mg_status mg_sort_write(const uint8_t *p, size_t n, const mg_sort_item *items, size_t count, size_t *next, uint8_t *out,
                         size_t cap, size_t *made);
 
 /* K sorted inputs, each read through a window that the caller refills. */
@@ -227,8 +231,8 @@ typedef struct {
     int eof;          /* no window follows */
 } mg_merge_input;
 typedef struct {
-    uint64_t line, first; /* a duplicate and the line of the record that was kept */
-    uint32_t off;         /* where the kept record stands in out: its key is the address */
+    uint64_t line; /* of the duplicate */
+    uint32_t off;  /* where the kept record stands in out: its key is the address, its line that of the first */
     uint32_t reserved;
 } mg_duplicate;
 typedef struct mg_merge mg_merge;

@@ -1,0 +1,116 @@
+/* pgcopy.c: PostgreSQL's binary formats: text[] parameters and COPY tuples (PostgreSQL manual, "COPY", "File Formats";
+ * arrays as array_recv reads them).
+ *
+ * Records already hold their fields as COPY sends them, so a tuple is a count, the constant columns, and whole stretches
+ * of the record; only a NULL that has a default, or a field that is not sent, breaks a stretch.
+ * Invariant: what is appended to `out` is whole tuples; on any failure its length is as it was.
+ * Fields are checked here, where they are first walked: a record that does not hold exactly its fields is MG_CORRUPT. */
+#include "record.h"
+
+static inline void put32(uint8_t *p, uint32_t v) {
+    v = MG_BE32(v);
+    memcpy(p, &v, 4);
+}
+
+mg_status mg_pg_keys(const mg_chunk *c, const uint8_t *mask, uint8_t want, mg_buf *out) {
+    size_t n = 0, bytes = 20;
+    for (size_t i = 0; i < c->n; i++)
+        if (!mask || mask[i] == want) {
+            n++;
+            bytes += 4 + (size_t)mg_record_key_len(c->data.data + c->off[i]);
+        }
+    if (n > INT32_MAX) return MG_FULL;
+    mg_status st = mg_buf_reserve(out, bytes);
+    if (st != MG_OK) return st;
+    uint8_t *p = out->data + out->len;
+    put32(p, n ? 1 : 0); /* dimensions; an empty array has none */
+    put32(p + 4, 0);     /* no NULLs */
+    put32(p + 8, 25);    /* text */
+    p += 12;
+    if (n) {
+        put32(p, (uint32_t)n);
+        put32(p + 4, 1); /* lower bound */
+        p += 8;
+    }
+    for (size_t i = 0; i < c->n; i++)
+        if (!mask || mask[i] == want) {
+            const uint8_t *r = c->data.data + c->off[i];
+            size_t len = 4 + (size_t)mg_record_key_len(r);
+            memcpy(p, r + 12, len); /* its length is in network order already */
+            p += len;
+        }
+    out->len = (size_t)(p - out->data);
+    return MG_OK;
+}
+
+typedef struct {
+    uint32_t fields;
+    const uint8_t *head;
+    size_t head_len;
+    uint16_t count; /* of columns, the constant ones included */
+    const uint8_t *defaults;
+    const uint32_t *default_off;
+} tuple_form;
+
+/* Appends one tuple; out has room for the record, the head and all defaults. */
+static inline int put_tuple(const tuple_form *f, const uint8_t *r, mg_buf *out) {
+    const uint8_t *at = r + 12, *end = r + mg_record_size(r), *from = at;
+    uint8_t *p = out->data + out->len;
+    p[0] = (uint8_t)(f->count >> 8);
+    p[1] = (uint8_t)f->count;
+    p += 2;
+    if (f->head_len) memcpy(p, f->head, f->head_len);
+    p += f->head_len;
+    for (unsigned i = 0; i < MG_LEAD_FIELDS; i++) {
+        if (end - at < 4) return 0;
+        uint32_t len = MG_BE32(mg_load32(at)), fill = 0;
+        const uint8_t *field = at;
+        at += 4;
+        if (len == UINT32_MAX) {
+            if (f->default_off) fill = f->default_off[i + 1] - f->default_off[i];
+        } else {
+            if (len > (size_t)(end - at)) return 0;
+            at += len;
+        }
+        int sent = f->fields >> i & 1;
+        if (sent && !fill) continue;
+        memcpy(p, from, (size_t)(field - from)); /* the stretch up to here */
+        p += field - from;
+        from = at;
+        if (sent) {
+            memcpy(p, f->defaults + f->default_off[i], fill);
+            p += fill;
+        }
+    }
+    if (at != end) return 0;
+    memcpy(p, from, (size_t)(end - from));
+    p += end - from;
+    out->len = (size_t)(p - out->data);
+    return 1;
+}
+
+mg_status mg_pg_copy(const mg_chunk *c, const uint8_t *mask, uint8_t want, uint32_t fields, const uint8_t *head,
+                     size_t head_len, uint16_t head_fields, const uint8_t *defaults, const uint32_t *default_off,
+                     size_t max_bytes, size_t *next, mg_buf *out) {
+    tuple_form f = {fields & ((1u << MG_LEAD_FIELDS) - 1), head, head_len, head_fields, defaults, default_off};
+    for (unsigned j = 0; j < MG_LEAD_FIELDS; j++) f.count = (uint16_t)(f.count + (fields >> j & 1));
+    size_t begin = out->len, more = 2 + head_len, i = *next;
+    if (default_off) more += default_off[MG_LEAD_FIELDS] - default_off[0];
+    for (; i < c->n; i++) {
+        if (mask && mask[i] != want) continue;
+        const uint8_t *r = c->data.data + c->off[i];
+        size_t room = more + mg_record_size(r);
+        if (out->len > begin && (out->len - begin >= max_bytes || room > max_bytes - (out->len - begin))) {
+            *next = i;
+            return MG_FULL;
+        }
+        mg_status st = mg_buf_reserve(out, room);
+        if (st == MG_OK && !put_tuple(&f, r, out)) st = MG_CORRUPT;
+        if (st != MG_OK) {
+            out->len = begin;
+            return st;
+        }
+    }
+    *next = i;
+    return MG_DONE;
+}
