@@ -48,6 +48,21 @@ cdef extern from *:
         *len = n > 1 << 20 ? 1u << 20 : (uint32_t)n; /* far over any limit already */
         return 1;
     }
+    /* The views of list[from .. from+count). Objects lie anywhere in memory, so they are asked for some steps ahead.
+     * -1, or the index of an item that is no text. The list must not change meanwhile. */
+    static Py_ssize_t mg_address_views(PyObject *list, Py_ssize_t from, Py_ssize_t count, const uint8_t **p,
+                                       uint32_t *len) {
+        Py_ssize_t size = PyList_GET_SIZE(list);
+        for (Py_ssize_t i = 0; i < count; i++) {
+            if (from + i + 16 < size) {
+                const char *ahead = (const char *)PyList_GET_ITEM(list, from + i + 16);
+                __builtin_prefetch(ahead);
+                __builtin_prefetch(ahead + 64);
+            }
+            if (!mg_address_view(PyList_GET_ITEM(list, from + i), &p[i], &len[i])) return from + i;
+        }
+        return -1;
+    }
     /* A new ASCII str of n bytes; *p = where they go. */
     static PyObject *mg_ascii_new(Py_ssize_t n, uint8_t **p) {
         PyObject *o = PyUnicode_New(n, 127);
@@ -61,6 +76,7 @@ cdef extern from *:
     #endif
     """
     bint mg_address_view(object o, const uint8_t **p, uint32_t *len)
+    Py_ssize_t mg_address_views(object items, Py_ssize_t start, Py_ssize_t count, const uint8_t **p, uint32_t *len)
     object mg_ascii_new(Py_ssize_t n, uint8_t **p)
     bint MG_FREE_THREADED
 
@@ -125,10 +141,9 @@ def address_list(list addresses not None, uint32_t options, reasons):
     try:
         while i < n:
             m = min(n - i, 256)
-            for k in range(m):
-                if not mg_address_view(addresses[i + k], &p[k], &length[k]):
-                    raise TypeError(f"address {i + k} is {type(addresses[i + k]).__name__}; "
-                                    "str, bytes or None was expected")
+            k = mg_address_views(addresses, i, m, p, length)
+            if k >= 0:
+                raise TypeError(f"address {k} is {type(addresses[k]).__name__}; str, bytes or None was expected")
             mg_address_gather(p, length, m, options, out + i)
             i += m
     finally:

@@ -222,7 +222,21 @@ static void gather_scalar(const uint8_t *const *p, const uint32_t *len, size_t n
     for (size_t i = 0; i < n; i++) reasons[i] = (uint8_t)mg_address_judge(p[i], len[i], options, NULL, &at);
 }
 
+#if defined(__x86_64__)
+#define DISPATCH(name, scalar, ...)                                                                                    \
+    switch (mg_isa_current()) {                                                                                        \
+    case MG_ISA_AVX512: return mg_address_##name##_avx512(__VA_ARGS__);                                                \
+    case MG_ISA_AVX2: return mg_address_##name##_avx2(__VA_ARGS__);                                                    \
+    case MG_ISA_SSE42: return mg_address_##name##_sse42(__VA_ARGS__);                                                  \
+    default: return scalar(__VA_ARGS__);                                                                               \
+    }
+#elif defined(__aarch64__)
+#define DISPATCH(name, scalar, ...)                                                                                    \
+    if (mg_isa_current() == MG_ISA_NEON) return mg_address_##name##_neon(__VA_ARGS__);                                 \
+    return scalar(__VA_ARGS__);
+#else
 #define DISPATCH(name, scalar, ...) return scalar(__VA_ARGS__);
+#endif
 
 mg_reason mg_address_check(const uint8_t *p, size_t n, uint32_t options, uint8_t *norm, uint32_t *at) {
     DISPATCH(check, mg_address_judge, p, n, options, norm, at)

@@ -14,6 +14,14 @@
 /* The reference. norm may be NULL; it may also be p itself. */
 mg_reason mg_address_judge(const uint8_t *p, size_t n, uint32_t options, uint8_t *norm, uint32_t *at);
 
+/* What an instruction set says about the bytes of one address: bit i is about byte i. */
+typedef struct {
+    uint64_t at, dot, hyphen; /* clear behind the address's end where MG_CLEAN is 1 */
+    uint64_t alnum;           /* letters and digits */
+    uint64_t atext;           /* RFC 5322 atext: what may stand in an unquoted local part, dots aside */
+    uint64_t wide;            /* not ASCII; 0 where that already follows from the others */
+} mg_address_marks;
+
 /* One instruction set's versions of the batch entries; see mg.h for what they do. Plain functions and a switch, not
  * tables of pointers: those would need relocating, so they would be writable data. */
 #define MG_ADDRESS_DECLARE(isa)                                                                                        \
