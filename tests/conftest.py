@@ -31,7 +31,7 @@ def _no_settings_from_outside() -> None:
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
     """One embedded server for the session, without a data folder of its own in /home; never stop it in a test."""
     folder = tmp_path_factory.mktemp("postgres") / "data"
-    with postgres(folder, settings={"shared_buffers": "256MB"}) as server:
+    with postgres(folder, settings={"shared_buffers": "256MB", "fsync": "off"}) as server:
         yield server
 
 

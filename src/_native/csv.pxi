@@ -136,11 +136,12 @@ cdef class CsvScanner:
     """Reads delimited text block by block into Batches. ``line`` is the physical line the next record begins on.
 
     ``quote=b""`` reads quotes as ordinary bytes. Limits are bytes; each must be 1 to 2**30 - 8 (columns: 2**30 - 8).
+    ``line``: the number of the first line, where something before it was read by other means.
     """
     cdef mg_csv s
 
     def __init__(self, *, delimiter=b",", quote=b'"', bint trim=True, max_field=1 << 20, max_row=16 << 20,
-                 max_columns=4096):
+                 max_columns=4096, uint64_t line=1):
         cdef mg_csv_dialect d
         memset(&d, 0, sizeof(d))
         fill_dialect(&d, delimiter, quote)
@@ -152,6 +153,7 @@ cdef class CsvScanner:
         d.max_row = max_row
         d.max_columns = max_columns
         mg_csv_init(&self.s, &d)
+        self.s.line = line
 
     @property
     def line(self):

@@ -38,6 +38,7 @@ class CsvScanner:
         max_field: int = 1 << 20,
         max_row: int = 16 << 20,
         max_columns: int = 4096,
+        line: int = 1,
     ) -> None: ...
     @property
     def line(self) -> int: ...

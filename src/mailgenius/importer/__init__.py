@@ -1,0 +1,23 @@
+"""Files and streams of leads into PostgreSQL, with an exact account of every row."""
+
+from mailgenius.importer.report import (
+    ImportPreview,
+    ImportReport,
+    PreviewRow,
+    Problem,
+    Progress,
+    UndoReport,
+    reason_text,
+)
+from mailgenius.importer.run import Importer
+
+__all__ = [
+    "ImportPreview",
+    "ImportReport",
+    "Importer",
+    "PreviewRow",
+    "Problem",
+    "Progress",
+    "UndoReport",
+    "reason_text",
+]

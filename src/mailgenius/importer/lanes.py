@@ -1,0 +1,59 @@
+"""How sorted runs are divided among connections, and how one division is merged into chunks.
+
+A lane is a range of keys, ``lo < key <= hi``. Lanes never overlap, so connections never wait for one another, and each
+one inserts in index order. Where a lane stands is one key: everything up to it is final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from mailgenius._native import Chunk, Merge
+from mailgenius.importer.blocks import BlockStore, Run
+
+__all__ = ["Lane", "chunks", "split"]
+
+#: Below this many blocks (256 KiB each) a second connection costs more than it brings.
+MIN_BLOCKS_A_LANE = 8
+
+
+class Lane(msgspec.Struct, frozen=True):
+    number: int
+    lo: bytes | None  # None: from the first key
+    hi: bytes | None  # None: to the last
+
+
+def split(runs: Sequence[Run], lanes: int) -> list[Lane]:
+    """At most ``lanes`` ranges of about equal size. Blocks are equally large, so their first keys are a fair sample."""
+    keys = sorted(key for run in runs for key in run.keys)
+    lanes = max(1, min(lanes, len(keys) // MIN_BLOCKS_A_LANE))
+    cuts: list[bytes] = []
+    for i in range(1, lanes):
+        cut = keys[i * len(keys) // lanes]
+        if not cuts or cut > cuts[-1]:
+            cuts.append(cut)
+    edges = [None, *cuts, None]
+    return [Lane(i, edges[i], edges[i + 1]) for i in range(len(edges) - 1)]
+
+
+def chunks(store: BlockStore, lo: bytes | None, hi: bytes | None, max_rows: int) -> Iterator[Chunk]:
+    """The distinct records of a range in key order. The same Chunk object is filled again for every step."""
+    runs = store.runs
+    merge = Merge(len(runs), lo, hi)
+    next_block = [run.first_block(lo) for run in runs]
+    chunk = Chunk()
+    while True:
+        chunk.clear()
+        while (answer := merge.next(chunk, max_rows)) >= 0:
+            run, i = runs[answer], next_block[answer]
+            if i == len(run.blocks) or (hi is not None and run.keys[i] > hi):
+                merge.feed(answer, None)
+            else:
+                next_block[answer] = i + 1
+                merge.feed(answer, store.read(run.blocks[i]))
+        if len(chunk):
+            yield chunk
+        if answer == -1:
+            return

@@ -1,0 +1,90 @@
+"""A TCP proxy that lets a chosen number of bytes pass towards the server, and then does something about it.
+
+The moment of a fault is a byte, not a time: the same number gives the same moment whatever the machine is doing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+from typing import Self
+
+
+class FaultProxy:
+    """Forwards to ``server``. When ``at`` bytes have gone to it in total, ``action`` is called once, before the next."""
+
+    def __init__(self, server: tuple[str, int]) -> None:
+        self.server = server
+        self.sent = 0
+        self.at: int | None = None
+        self.action: Callable[[], None] = self.cut
+        self.fired = threading.Event()
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def arm(self, at: int, action: Callable[[], None]) -> None:
+        """From now on, at ``at`` bytes more, ``action``."""
+        with self._lock:
+            self.sent, self.at, self.action = 0, at, action
+            self.fired.clear()
+
+    def cut(self) -> None:
+        """Closes every connection through the proxy, both sides, without a word."""
+        with self._lock:
+            for sock in self._sockets:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+        self.cut()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(self.server)
+            except OSError:
+                client.close()
+                continue
+            with self._lock:
+                self._sockets |= {client, server}
+            threading.Thread(target=self._pump, args=(client, server, True), daemon=True).start()
+            threading.Thread(target=self._pump, args=(server, client, False), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(16 << 10):
+                if counted:
+                    self._count(len(data))
+                sink.sendall(data)
+        for sock in (source, sink):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            self._sockets.discard(source)
+        source.close()
+
+    def _count(self, size: int) -> None:
+        with self._lock:
+            self.sent += size
+            fire = self.at is not None and self.sent >= self.at
+            if fire:
+                self.at = None
+        if fire:
+            self.action()
+            self.fired.set()
