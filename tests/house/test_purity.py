@@ -9,6 +9,8 @@ from tests.house import tree
 
 # room/module: what it touches. Every other module below src/mailgenius is pure, and a new one is until it is listed.
 SHELLS: dict[str, str] = {
+    "cli/main": "the process: environment, standard output",
+    "cli/terminal": "standard output and error",
     "importer/origin": "files and pipes",
     "importer/rejects": "a file it writes",
     "importer/duplicates": "a file it writes",

@@ -1,0 +1,41 @@
+"""What the command's exit code means. A script can tell "try again" from "mend the call" from "look at the rows"."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from mailgenius.errors import ConfigError, NotFound, SourceError
+
+__all__ = ["EPILOG", "Exit", "exit_for"]
+
+
+class Exit(IntEnum):
+    DONE = 0
+    FAILED = 1
+    USAGE = 2
+    DATA = 3
+    INTERRUPTED = 130
+
+
+MEANING = {
+    Exit.DONE: "done; every row is accounted for (rejected rows are data, not a failure)",
+    Exit.FAILED: "stopped: database, server, disk; an import can be resumed with the command that is printed",
+    Exit.USAGE: "the call or the input as a whole is wrong: options, no such file, no e-mail column",
+    Exit.DATA: "done, but --strict was given and rows were rejected; or validate-email met an invalid address",
+    Exit.INTERRUPTED: "interrupted (Ctrl-C); an import can be resumed",
+}
+
+EPILOG = (
+    "exit codes:\n"
+    + "\n".join(f"  {code.value:<4} {text}" for code, text in MEANING.items())
+    + "\n\nMAILGENIUS_DEBUG=1 shows the traceback of an error."
+)
+
+
+def exit_for(error: BaseException) -> Exit:
+    """The exit code for an exception that ended a command."""
+    if isinstance(error, KeyboardInterrupt):
+        return Exit.INTERRUPTED
+    if isinstance(error, ConfigError | NotFound | SourceError):
+        return Exit.USAGE
+    return Exit.FAILED
