@@ -29,6 +29,7 @@ __all__ = ["ImporterSettings", "PoolSettings", "Settings", "default_home", "load
 
 KIB, MIB = 1 << 10, 1 << 20
 ENV_PREFIX = "MAILGENIUS_"
+_NO_SETTINGS = {"MAILGENIUS_CONFIG", "MAILGENIUS_DEBUG"}  # the file's name; the command line shows tracebacks
 # Kubernetes gives every pod of a namespace variables named after its services; a service called "mailgenius" must not
 # keep the library from starting.
 _FOREIGN_ENV = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$")
@@ -234,7 +235,7 @@ def _from_env(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     plain = [name for name in Settings.__struct_fields__ if name not in _SECTIONS]
     for variable, text in environ.items():
-        if not variable.startswith(ENV_PREFIX) or variable == ENV_PREFIX + "CONFIG" or _FOREIGN_ENV.search(variable):
+        if not variable.startswith(ENV_PREFIX) or variable in _NO_SETTINGS or _FOREIGN_ENV.search(variable):
             continue
         name = variable[len(ENV_PREFIX) :].lower()
         if name in plain:
