@@ -33,8 +33,13 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 @pytest.fixture(scope="session")
-def docs_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("home")
+def docs_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The data folder of all pages. One user holds its server, so that it need not start anew for every block."""
+    import mailgenius  # here, so that tests/house runs before the core is built
+
+    folder = tmp_path_factory.mktemp("home")
+    with mailgenius.open(home=folder):
+        yield folder
 
 
 @pytest.fixture(scope="module")
