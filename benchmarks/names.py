@@ -1,6 +1,6 @@
 """Raw material of the generated leads: names, places, companies, domains. Nothing here is random."""
 
-# ruff: noqa: E501, SIM905  (tables read better in long lines)
+# ruff: noqa: SIM905  (tables read better in long lines)
 
 from __future__ import annotations
 

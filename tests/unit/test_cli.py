@@ -4,7 +4,6 @@ import io
 
 import msgspec
 import pytest
-from mailgenius.importer.report import ImportPreview, ImportReport, PreviewRow, Problem, Progress, UndoReport
 from rich.console import Console, RenderableType
 
 from mailgenius.cli import parser, render
@@ -14,6 +13,7 @@ from mailgenius.cli.main import main
 from mailgenius.cli.progress import ProgressBars, ProgressLines, Rates, line
 from mailgenius.cli.text import clip, duration, number, percent, size, visible
 from mailgenius.errors import ConfigError, ImportFailed, NotFound, SourceError
+from mailgenius.importer.report import ImportPreview, ImportReport, PreviewRow, Problem, Progress, UndoReport
 
 REPORT = ImportReport(
     import_id=7,
