@@ -118,8 +118,8 @@ def test_cut_while_in_use(pool):
     assert pool.fetch_value("select 1") == 1
 
 
-def test_server_restart(tmp_path):
-    with postgres(tmp_path / "data") as server, Pool(server.dsn) as pool:
+def test_server_restart(fast_path):
+    with postgres(fast_path / "restarted") as server, Pool(server.dsn) as pool:
         assert pool.fetch_value("select 1") == 1
         server.kill()
         started = time.monotonic()

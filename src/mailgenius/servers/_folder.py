@@ -176,18 +176,19 @@ class Folder:
     def password(self) -> str:
         """The superuser's password; made on first use, 256 bits."""
         fd = self.open_file("password", os.O_RDWR)
-        with os.fdopen(fd, "r+") as file:
-            if not (text := file.read().strip()):
+        try:
+            if not (text := os.read(fd, 1000).decode("ascii").strip()):
                 text = secrets.token_urlsafe(32)
-                file.seek(0)
-                try:
-                    file.write(text + "\n")
-                    file.flush()
-                    os.fsync(file.fileno())
-                except OSError as error:
-                    with contextlib.suppress(OSError):
-                        os.ftruncate(file.fileno(), 0)
-                    raise ServerError(f"{self.path} cannot be written: {error.strerror}.") from error
+                os.pwrite(fd, text.encode() + b"\n", 0)
+                os.fsync(fd)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(fd, 0)
+            raise ServerError(f"{self.path} cannot be written: {error.strerror}.") from error
+        except UnicodeDecodeError:
+            raise ServerError(f"{self.path / 'password'} is damaged. Restore it from a backup.") from None
+        finally:
+            os.close(fd)
         return text
 
     def state(self) -> State | None:

@@ -109,10 +109,7 @@ class PostgresServer:
     def dsn(self) -> str:
         """A libpq connection string, password included. By TCP if a port was asked for, else by the Unix socket."""
         state = self._running()
-        tcp = self._port is not None and state.port
-        host, port = ("127.0.0.1", state.port) if tcp else (state.socket_dir, state.port or SOCKET_PORT)
-        quoted = host.replace("\\", "\\\\").replace("'", "\\'")
-        return f"host='{quoted}' port={port} user={USER} dbname={DATABASE} password={self._password}"
+        return self._conninfo("127.0.0.1" if self._port is not None and state.port else state.socket_dir, state)
 
     @property
     def alive(self) -> bool:
@@ -205,6 +202,11 @@ class PostgresServer:
             raise ServerError(f"The server (pid {state.pid}) is still there 10 s after SIGKILL.")
 
     # Inside
+
+    def _conninfo(self, host: str, state: State) -> str:
+        quoted = host.replace("\\", "\\\\").replace("'", "\\'")
+        port = state.port or SOCKET_PORT
+        return f"host='{quoted}' port={port} user={USER} dbname={DATABASE} password={self._password}"
 
     def _running(self) -> State:
         if self._state is None:
@@ -325,7 +327,9 @@ class PostgresServer:
         if not wait_for(self._ready, min(1.0, max(deadline - time.monotonic(), 0))):
             return False
         try:
-            with psycopg.connect(self.dsn, dbname="postgres", connect_timeout=5, autocommit=True) as connection:
+            # By the socket even if a port was asked for: someone else may be listening there.
+            conninfo = self._conninfo(self._running().socket_dir, self._running())
+            with psycopg.connect(conninfo, dbname="postgres", connect_timeout=5, autocommit=True) as connection:
                 known = connection.execute("select 1 from pg_database where datname = %s", (DATABASE,)).fetchone()
                 if known is None:
                     connection.execute(f"create database {DATABASE}")
