@@ -6,11 +6,16 @@ import contextlib
 import json
 import os
 import pwd
+import select
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
+
+import psycopg
+
+from mailgenius.servers._system import start_ticks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -114,3 +119,31 @@ class User:
         for stream in (self.process.stdin, self.process.stdout):
             assert stream is not None
             stream.close()
+
+
+def gone(pid: int, seconds: float = 10) -> bool:
+    """Whether the process ended within ``seconds``; woken by the kernel, not by a clock."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], seconds)[0]) or start_ticks(pid) is None
+    finally:
+        os.close(handle)
+
+
+def keeper_of(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    return int(fields[1])
+
+
+def value(dsn: str, query: str) -> object:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        row = connection.execute(query.encode()).fetchone()
+        return row and row[0]
+
+
+def run(dsn: str, statement: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(statement.encode())
