@@ -1,0 +1,126 @@
+"""``make demo``: an embedded PostgreSQL, a realistic file of 100,000 leads, and what became of every row.
+
+Uses a temporary folder and its own server only: settings, environment and databases of the user are not looked at.
+Ends with status 1 if any count differs from what the generator knows to be true.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mailgenius.cli import render
+from mailgenius.cli.progress import ProgressBars
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import mailgenius
+from mailgenius.config import Settings
+
+from . import data
+
+if TYPE_CHECKING:
+    from mailgenius.importer import ImportReport
+
+WORKSPACE = "demo"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--rows", type=int, default=100_000)
+    rows = parser.parse_args().rows
+    console = Console(highlight=False, soft_wrap=True)
+    with tempfile.TemporaryDirectory(prefix="mailgenius-demo-") as folder:
+        return _demo(console, Path(folder), rows)
+
+
+def _demo(console: Console, folder: Path, rows: int) -> int:
+    path = folder / "leads.csv"
+    facts = data.write_leads(path, rows)
+    console.print(f"Wrote {path.name}: {facts.rows:,} rows, {facts.bytes / 1e6:.1f} MB. A few lines of it:")
+    with path.open(encoding="utf-8") as lines:
+        for _ in range(4):
+            console.print(Text("  " + next(lines).rstrip("\n"), "dim"), overflow="ellipsis", no_wrap=True)
+    began = time.perf_counter()
+    # A Settings object stands alone: neither MAILGENIUS_* nor a mailgenius.toml can lead to a real database.
+    with mailgenius.open(config=Settings(), home=folder / "home") as mg:
+        version = mg.pool.fetch_value("show server_version")
+        console.print(f"\nPostgreSQL {version} is up, from a wheel, after {time.perf_counter() - began:.1f} s.\n")
+        with ProgressBars(console) as bars:
+            report = mg.importer.run(path, workspace=WORKSPACE, rejects=folder / "rejects.csv", on_progress=bars)
+        console.print(render.report(report))
+        _some_leads(console, mg)
+        _some_rejects(console, path, report)
+        wrong = differences(report, facts)
+        emails = [email for (email,) in mg.pool.fetch("select email from mailgenius.leads")]
+        if len(emails) != facts.inserted:
+            wrong.append(f"the table holds {len(emails):,} leads, must hold {facts.inserted:,}")
+        elif data.crc_of(emails) != facts.email_crc:
+            wrong.append("the table holds other addresses than the file")
+    if wrong:
+        for text in wrong:
+            console.print(Text(f"WRONG: {text}", "bold red"))
+        return 1
+    console.print(
+        f"\nEvery count, reason and line above agrees with what the generator knows: {facts.rows:,} rows = "
+        f"{facts.inserted:,} new + {facts.duplicates:,} duplicates + {facts.rejected:,} rejected, "
+        f"at {report.rows_per_second:,.0f} rows/s."
+    )
+    return 0
+
+
+def differences(report: ImportReport, facts: data.Facts) -> list[str]:
+    """Where a report and the truth part; empty if they agree."""
+    wrong: list[str] = []
+
+    def same(what: str, said: Any, true: Any) -> None:
+        if said != true:
+            wrong.append(f"{what}: reported {said}, is {true}")
+
+    for name in ("rows", "inserted", "existing", "duplicates", "rejected", "bytes"):
+        same(name, getattr(report, name), getattr(facts, name))
+    same("updated", report.updated, 0)
+    same("suppressed", report.suppressed, 0)
+    same("reasons", dict(sorted(report.reasons.items())), facts.reasons)
+    same(
+        "first rejected rows",
+        [(p.line, p.reason) for p in report.problems],
+        [(line, reason) for line, reason in facts.first_rejects[: len(report.problems)]],
+    )
+    true = dict(facts.first_duplicates)
+    for line, first in report.duplicate_lines:
+        if len(facts.first_duplicates) == facts.duplicates:
+            same(f"duplicate on line {line}, first on line", first, true.get(line))
+    return wrong
+
+
+def _some_leads(console: Console, mg: mailgenius.Mailgenius) -> None:
+    table = Table("email", "name", "company", "city", "tags", "score", "attributes", box=None, header_style="bold")
+    page = mg.leads.page(WORKSPACE, limit=5)
+    for lead in page.leads:
+        name = f"{lead.first_name} {lead.last_name}"
+        cells = [lead.email, name, lead.company or "", lead.city or "", ", ".join(lead.tags), str(lead.score)]
+        table.add_row(*(Text(c.replace("\n", " / ")) for c in [*cells, str(lead.attributes)]))
+    console.print(Text("\nSome leads, as they are stored", "bold"))
+    console.print(table)
+
+
+def _some_rejects(console: Console, path: Path, report: ImportReport) -> None:
+    if not report.problems:
+        return
+    problem = report.problems[0]
+    console.print(Text("\nA rejected row", "bold"))
+    console.print(Text(f"  line {problem.line}, column {problem.column or '-'}: {problem.reason}: {problem.message}"))
+    with path.open(encoding="utf-8") as lines:
+        for number, text in enumerate(lines, 1):
+            if number == problem.line:
+                console.print(Text("  " + text.rstrip("\n"), "dim"), overflow="ellipsis", no_wrap=True)
+                break
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
