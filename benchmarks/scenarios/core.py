@@ -135,10 +135,10 @@ def fused(text: bytes, rows: int) -> float:
     """ns a row: scan, check, encode into 256 KiB that stay in the cache, and an exact set of all addresses."""
     scanner, batch, records, shared = CsvScanner(), Batch(), Records(), plan()
     at = text.index(b"\n") + 1
-    began = time.perf_counter()
+    began = time.thread_time()
     while at < len(text):
         at += scanner.scan(batch, text, at, len(text), True, 1024)
         records.encode(shared, batch)
         records.take_problems()
         records.clear()
-    return (time.perf_counter() - began) / rows * 1e9
+    return (time.thread_time() - began) / rows * 1e9
