@@ -33,6 +33,8 @@ from . import names
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    from mailgenius.importer import ImportReport
+
 FORMAT = 1  # raise it when the same arguments give other bytes: cached files are then made anew
 HOME = Path(__file__).resolve().parent.parent / ".data"
 HEADER = "E-mail,First name,Last name,Phone,Company,City,Country,Tags,Score,Signup date,Plan,Source"
@@ -430,6 +432,31 @@ def dataset(rows: int, *, seed: int = 7, start: int = 0, onto: Dataset | None = 
 def crc_of(emails: Iterable[str]) -> int:
     """``Facts.email_crc`` of addresses read back from a table."""
     return sum(zlib.crc32(e.encode()) for e in emails) % 2**64
+
+
+def differences(report: ImportReport, facts: Facts) -> list[str]:
+    """Where a report and the truth part; empty if they agree."""
+    wrong: list[str] = []
+
+    def same(what: str, said: Any, true: Any) -> None:
+        if said != true:
+            wrong.append(f"{what}: reported {said}, is {true}")
+
+    for name in ("rows", "inserted", "existing", "duplicates", "rejected", "bytes"):
+        same(name, getattr(report, name), getattr(facts, name))
+    same("updated", report.updated, 0)
+    same("suppressed", report.suppressed, 0)
+    same("reasons", dict(sorted(report.reasons.items())), facts.reasons)
+    same(
+        "first rejected rows",
+        [(p.line, p.reason) for p in report.problems],
+        [(line, reason) for line, reason in facts.first_rejects[: len(report.problems)]],
+    )
+    true = dict(facts.first_duplicates)
+    for line, first in report.duplicate_lines:
+        if len(facts.first_duplicates) == facts.duplicates:
+            same(f"duplicate on line {line}, first on line", first, true.get(line))
+    return wrong
 
 
 def main() -> int:

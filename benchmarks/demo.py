@@ -10,7 +10,7 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mailgenius.cli import render
 from mailgenius.cli.progress import ProgressBars
@@ -55,7 +55,7 @@ def _demo(console: Console, folder: Path, rows: int) -> int:
         console.print(render.report(report))
         _some_leads(console, mg)
         _some_rejects(console, path, report)
-        wrong = differences(report, facts)
+        wrong = data.differences(report, facts)
         emails = [email for (email,) in mg.pool.fetch("select email from mailgenius.leads")]
         if len(emails) != facts.inserted:
             wrong.append(f"the table holds {len(emails):,} leads, must hold {facts.inserted:,}")
@@ -71,31 +71,6 @@ def _demo(console: Console, folder: Path, rows: int) -> int:
         f"at {report.rows_per_second:,.0f} rows/s."
     )
     return 0
-
-
-def differences(report: ImportReport, facts: data.Facts) -> list[str]:
-    """Where a report and the truth part; empty if they agree."""
-    wrong: list[str] = []
-
-    def same(what: str, said: Any, true: Any) -> None:
-        if said != true:
-            wrong.append(f"{what}: reported {said}, is {true}")
-
-    for name in ("rows", "inserted", "existing", "duplicates", "rejected", "bytes"):
-        same(name, getattr(report, name), getattr(facts, name))
-    same("updated", report.updated, 0)
-    same("suppressed", report.suppressed, 0)
-    same("reasons", dict(sorted(report.reasons.items())), facts.reasons)
-    same(
-        "first rejected rows",
-        [(p.line, p.reason) for p in report.problems],
-        [(line, reason) for line, reason in facts.first_rejects[: len(report.problems)]],
-    )
-    true = dict(facts.first_duplicates)
-    for line, first in report.duplicate_lines:
-        if len(facts.first_duplicates) == facts.duplicates:
-            same(f"duplicate on line {line}, first on line", first, true.get(line))
-    return wrong
 
 
 def _some_leads(console: Console, mg: mailgenius.Mailgenius) -> None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks import data
-from benchmarks.demo import differences
 from benchmarks.room import WORKSPACE
 from benchmarks.scenarios.query import questions
 from mailgenius.importer import Importer
@@ -36,7 +35,7 @@ def test_import_of_100k_leads(
         return Importer(pool).run(leads_file.raw, workspace=f"import-{next(turn)}")
 
     report = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
-    assert differences(report, leads_file.facts) == []
+    assert data.differences(report, leads_file.facts) == []
     assert benchmark.stats.stats.median <= bars["import-100k"]
 
 
