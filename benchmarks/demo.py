@@ -12,13 +12,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mailgenius.cli import render
-from mailgenius.cli.progress import ProgressBars
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 import mailgenius
+from mailgenius.cli import render
+from mailgenius.cli.progress import ProgressBars
 from mailgenius.config import Settings
 
 from . import data
