@@ -10,7 +10,6 @@ import argparse
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -22,9 +21,6 @@ from mailgenius.cli.progress import ProgressBars
 from mailgenius.config import Settings
 
 from . import data
-
-if TYPE_CHECKING:
-    from mailgenius.importer import ImportReport
 
 WORKSPACE = "demo"
 
@@ -39,7 +35,7 @@ def main() -> int:
 
 
 def _demo(console: Console, folder: Path, rows: int) -> int:
-    path = folder / "leads.csv"
+    path, rejects = folder / "leads.csv", folder / "rejects.csv"
     facts = data.write_leads(path, rows)
     console.print(f"Wrote {path.name}: {facts.rows:,} rows, {facts.bytes / 1e6:.1f} MB. A few lines of it:")
     with path.open(encoding="utf-8") as lines:
@@ -51,10 +47,10 @@ def _demo(console: Console, folder: Path, rows: int) -> int:
         version = mg.pool.fetch_value("show server_version")
         console.print(f"\nPostgreSQL {version} is up, from a wheel, after {time.perf_counter() - began:.1f} s.\n")
         with ProgressBars(console) as bars:
-            report = mg.importer.run(path, workspace=WORKSPACE, rejects=folder / "rejects.csv", on_progress=bars)
+            report = mg.importer.run(path, workspace=WORKSPACE, rejects=rejects, on_progress=bars)
         console.print(render.report(report))
         _some_leads(console, mg)
-        _some_rejects(console, path, report)
+        _some_rejects(console, rejects)
         wrong = data.differences(report, facts)
         emails = [email for (email,) in mg.pool.fetch("select email from mailgenius.leads")]
         if len(emails) != facts.inserted:
@@ -74,27 +70,22 @@ def _demo(console: Console, folder: Path, rows: int) -> int:
 
 
 def _some_leads(console: Console, mg: mailgenius.Mailgenius) -> None:
-    table = Table("email", "name", "company", "city", "tags", "score", "attributes", box=None, header_style="bold")
-    page = mg.leads.page(WORKSPACE, limit=5)
-    for lead in page.leads:
+    table = Table("email", "name", "company", "city", "tags", "score", box=None, header_style="bold", pad_edge=False)
+    for lead in mg.leads.page(WORKSPACE, limit=5).leads:
         name = f"{lead.first_name} {lead.last_name}"
-        cells = [lead.email, name, lead.company or "", lead.city or "", ", ".join(lead.tags), str(lead.score)]
-        table.add_row(*(Text(c.replace("\n", " / ")) for c in [*cells, str(lead.attributes)]))
+        company = (lead.company or "").replace("\n", " / ")
+        cells = (lead.email, name, company, lead.city or "", ", ".join(lead.tags), str(lead.score))
+        table.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in cells))
     console.print(Text("\nSome leads, as they are stored", "bold"))
     console.print(table)
 
 
-def _some_rejects(console: Console, path: Path, report: ImportReport) -> None:
-    if not report.problems:
-        return
-    problem = report.problems[0]
-    console.print(Text("\nA rejected row", "bold"))
-    console.print(Text(f"  line {problem.line}, column {problem.column or '-'}: {problem.reason}: {problem.message}"))
-    with path.open(encoding="utf-8") as lines:
-        for number, text in enumerate(lines, 1):
-            if number == problem.line:
-                console.print(Text("  " + text.rstrip("\n"), "dim"), overflow="ellipsis", no_wrap=True)
-                break
+def _some_rejects(console: Console, rejects: Path) -> None:
+    """The file of rejected rows, as customers get it back: line, column, reason, and the row as it was."""
+    console.print(Text(f"\n{rejects.name}, to be corrected and imported again", "bold"))
+    with rejects.open(encoding="utf-8") as lines:
+        for text, _ in zip(lines, range(4), strict=False):
+            console.print(Text("  " + text.rstrip("\n"), "dim"), overflow="ellipsis", no_wrap=True)
 
 
 if __name__ == "__main__":
