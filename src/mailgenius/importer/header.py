@@ -69,6 +69,11 @@ def match(
     Raises ConfigError for targets that don't exist or two columns for one field, SourceError for a column that isn't
     there, and when no column holds e-mail addresses.
     """
+    if not header:
+        raise SourceError(
+            "the first record, which should name the columns, cannot be read: it opens a quote that is never closed, or "
+            "has more columns or longer names than allowed"
+        )
     warnings: list[str] = []
     names = _clean(header, warnings)
     targets: list[int | None] = [None] * len(names)
@@ -263,7 +268,6 @@ def _by_value(
         why = "no column is called e-mail" if has_header else "there is no header"
         warnings.append(f"{why}; {names[found[0]]!r} is taken for it, since it holds addresses")
         return
-    columns = _shown(names) or "(none)"
     if found:
         candidates = _shown([names[i] for i in found])
         raise SourceError(
@@ -271,8 +275,8 @@ def _by_value(
             f'{{{names[found[0]]!r}: "email"}}'
         )
     raise SourceError(
-        f"there is no e-mail column; the columns are {columns}. Say which it is, such as columns="
-        f'{{{names[0] if names else "E-mail"!r}: "email"}}'
+        f"there is no e-mail column; the columns are {_shown(names)}. Say which it is, such as columns="
+        f'{{{names[0]!r}: "email"}}'
     )
 
 
