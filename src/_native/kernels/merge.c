@@ -222,12 +222,24 @@ static size_t build(mg_merge *m, size_t node) {
     return w;
 }
 
-/* Sends lane w's new record up to the root. */
+/* Sends lane w's new record up to the root. Who wins is as good as random, so the choice is made without a branch. */
 static void replay(mg_merge *m, size_t w) {
+    const uint64_t *code = m->code;
+    uint64_t mine = code[w];
     for (size_t node = (m->lanes + w) / 2; node; node /= 2) {
-        size_t other = m->loser[node], up = play(m, w, other);
-        m->loser[node] = (uint32_t)(up == w ? other : w);
-        w = up;
+        size_t other = m->loser[node];
+        uint64_t theirs = code[other];
+        if (MG_UNLIKELY(mine == theirs)) {
+            size_t up = tie(m, w, other);
+            m->loser[node] = (uint32_t)(up == w ? other : w);
+            w = up;
+            mine = code[w];
+            continue;
+        }
+        size_t swap = (size_t)0 - (theirs < mine), change = (w ^ other) & swap;
+        m->loser[node] = (uint32_t)(other ^ change);
+        w ^= change;
+        mine ^= (mine ^ theirs) & (uint64_t)swap;
     }
     m->winner = w;
 }

@@ -50,6 +50,7 @@ typedef struct {
     uint16_t count; /* of columns, the constant ones included */
     const uint8_t *defaults;
     const uint32_t *default_off;
+    uint8_t kept[MG_LEAD_FIELDS]; /* is it sent as it stands? bit 0: a value, bit 1: a NULL */
 } tuple_form;
 
 /* Appends one tuple; out has room for the record, the head and all defaults. */
@@ -63,21 +64,20 @@ static inline int put_tuple(const tuple_form *f, const uint8_t *r, mg_buf *out) 
     p += f->head_len;
     for (unsigned i = 0; i < MG_LEAD_FIELDS; i++) {
         if (end - at < 4) return 0;
-        uint32_t len = MG_BE32(mg_load32(at)), fill = 0;
         const uint8_t *field = at;
+        uint32_t len = MG_BE32(mg_load32(at));
+        unsigned null = len == UINT32_MAX;
+        size_t step = null ? 0 : len;
         at += 4;
-        if (len == UINT32_MAX) {
-            if (f->default_off) fill = f->default_off[i + 1] - f->default_off[i];
-        } else {
-            if (len > (size_t)(end - at)) return 0;
-            at += len;
-        }
-        int sent = f->fields >> i & 1;
-        if (sent && !fill) continue;
+        if (MG_UNLIKELY(step > (size_t)(end - at))) return 0;
+        at += step;
+        unsigned kept = f->kept[i] >> null & 1; /* whether it is NULL is as good as random: no branch for it */
+        if (MG_LIKELY(kept)) continue;
         memcpy(p, from, (size_t)(field - from)); /* the stretch up to here */
         p += field - from;
         from = at;
-        if (sent) {
+        if (f->fields >> i & 1) {
+            uint32_t fill = f->default_off[i + 1] - f->default_off[i];
             memcpy(p, f->defaults + f->default_off[i], fill);
             p += fill;
         }
@@ -92,8 +92,12 @@ static inline int put_tuple(const tuple_form *f, const uint8_t *r, mg_buf *out) 
 mg_status mg_pg_copy(const mg_chunk *c, const uint8_t *mask, uint8_t want, uint32_t fields, const uint8_t *head,
                      size_t head_len, uint16_t head_fields, const uint8_t *defaults, const uint32_t *default_off,
                      size_t max_bytes, size_t *next, mg_buf *out) {
-    tuple_form f = {fields & ((1u << MG_LEAD_FIELDS) - 1), head, head_len, head_fields, defaults, default_off};
-    for (unsigned j = 0; j < MG_LEAD_FIELDS; j++) f.count = (uint16_t)(f.count + (fields >> j & 1));
+    tuple_form f = {fields, head, head_len, head_fields, defaults, default_off, {0}};
+    for (unsigned j = 0; j < MG_LEAD_FIELDS; j++) {
+        if (!(fields >> j & 1)) continue;
+        f.count++;
+        f.kept[j] = default_off && default_off[j + 1] > default_off[j] ? 1 : 3;
+    }
     size_t begin = out->len, more = 2 + head_len, i = *next;
     if (default_off) more += default_off[MG_LEAD_FIELDS] - default_off[0];
     for (; i < c->n; i++) {

@@ -7,7 +7,7 @@
  * they run side by side.
  *
  * Growth makes a new table from the entries, which hold all that is needed: no hashes are kept, nothing else moves. At
- * the peak there are the old table and the new one (2/3 and 1 of about 7 bytes a key), never two copies of the keys.
+ * the peak there are the old table and the new one (6 and 10 bytes a key), never two copies of the keys.
  *
  * The hash is keyed by a secret seed, so that nobody can prepare a file whose keys collide. Equal hashes only cost time:
  * keys are compared byte by byte.
@@ -341,7 +341,8 @@ static inline void place(line *lines, size_t n_lines, uint64_t hash, uint32_t at
 }
 
 static mg_status grow(mg_seen *s) {
-    size_t n = s->n_lines + s->n_lines / 2 + 1; /* by 1.5: fewer empty places, and less beside the old table */
+    /* by 2, and by 1.5 from 32 MiB on: fewer empty places, and less beside the old table at the peak */
+    size_t n = s->n_lines < ((size_t)1 << 19) ? 2 * s->n_lines : s->n_lines + s->n_lines / 2;
     line *lines = new_lines(n);
     if (!lines) return MG_NOMEM;
     uint64_t hashes[GROUP];

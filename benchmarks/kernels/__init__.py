@@ -1,0 +1,1 @@
+"""Figures of single kernels. Every module has ``measure() -> dict[str, float]``."""
