@@ -131,6 +131,22 @@ def test_server_restart(fast_path):
         assert time.monotonic() - started < 15
 
 
+def test_a_forked_child_connects_anew(database):
+    code = """
+import os, sys
+from mailgenius.pool import Pool
+with Pool(sys.argv[1], min_size=2) as pool:
+    mine = pool.fetch_value("select pg_backend_pid()")
+    if (child := os.fork()) == 0:
+        theirs = pool.fetch_value("select pg_backend_pid()")
+        pool.close()
+        os._exit(0 if theirs != mine else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert pool.fetch_value("select 1") == 1
+"""
+    subprocess.run([sys.executable, "-c", code, database], check=True, timeout=60)
+
+
 def test_importing_connects_to_nothing_and_loads_little():
     code = "import sys, mailgenius; print('psycopg' in sys.modules, 'psycopg_pool' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -275,6 +275,24 @@ with postgres(sys.argv[1]) as server:
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=60)
 
 
+def test_a_forked_child_that_lives_on_does_not_hold_it(folder):
+    code = """
+import os, sys
+from mailgenius.servers import postgres
+with postgres(sys.argv[1]) as server:
+    pid = server.pid
+    read, write = os.pipe()
+    if (child := os.fork()) == 0:
+        os.close(write)
+        os.read(read, 1)  # until the parent ends
+        os._exit(0)
+assert not os.path.exists(f"/proc/{pid}")
+with postgres(sys.argv[1]) as server:
+    assert server.pid != pid
+"""
+    subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=60)
+
+
 def test_opener_killed_at_any_moment(new_folder):
     for milliseconds in (30, 120, 200, 300, 400, 500, 650):
         with User(new_folder) as opener:

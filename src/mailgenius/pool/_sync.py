@@ -2,15 +2,18 @@
 
 Invariants: nothing connects before the first use; a connection is handed out only if its socket shows no sign of
 death; a lost connection raises ``DatabaseUnavailable``; no password reaches an error or a repr. Prepared statements
-are never used implicitly, so it works behind PgBouncer in transaction mode too.
+are never used implicitly, so it works behind PgBouncer in transaction mode too. A forked child starts with a pool
+that has not connected.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import psycopg
@@ -77,6 +80,7 @@ class Pool:
         self._pool: _Inner | None = None
         self._lock = threading.Lock()
         self._closed = False
+        _pools.add(self)
 
     @property
     def conninfo(self) -> str:
@@ -219,6 +223,23 @@ class Pool:
             psycopg.connect(self._conninfo).close()
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(f"Cannot connect to {self._where}: {_brief(error)}") from error
+
+
+_pools: weakref.WeakSet[Pool] = weakref.WeakSet()
+_inherited: list[_Inner] = []
+
+
+def _after_fork_in_child() -> None:
+    """Connections and threads of the parent are not ours: start anew, and keep the old objects so that nothing of
+    them is finalised here."""
+    for pool in _pools:
+        pool._lock = threading.Lock()
+        if pool._pool is not None:
+            _inherited.append(pool._pool)
+            pool._pool = None
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _run(connection: psycopg.Connection[Row], query: str, params: Params | None) -> psycopg.Cursor[Row]:

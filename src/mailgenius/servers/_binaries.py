@@ -56,8 +56,9 @@ def version(install: Path, run_as: tuple[int, int] | None) -> str | None:
         )
     except PermissionError:
         return None
-    except OSError as error:
-        raise ServerError(f"Cannot run {install}/bin/postgres: {error.strerror}") from error
+    except (OSError, subprocess.SubprocessError) as error:
+        user = "" if run_as is None else f" as uid {run_as[0]}"
+        raise ServerError(f"Cannot run {install}/bin/postgres{user}: {error}") from error
     if done.returncode != 0 or not (found := re.search(r"\d+(\.\d+)*", done.stdout)):
         if run_as is not None and "libr" not in done.stderr:
             return None

@@ -241,6 +241,9 @@ class PostgresServer:
 
     def _leave(self, *, keep_state: bool = False) -> None:
         if self._users_fd is not None:
+            if self._process == os.getpid():
+                # Forked children share the lock through their copies of the descriptor: it would outlive the closing.
+                fcntl.flock(self._users_fd, fcntl.LOCK_UN)
             os.close(self._users_fd)
             self._users_fd = None
         if not keep_state:
@@ -254,10 +257,15 @@ class PostgresServer:
         finally:
             os.close(fd)
 
+    def _runs(self, state: State) -> bool:
+        """Whether the recorded server lives. Its folder is checked too: after a reboot, or in another container, the
+        same pid and start may be another program's."""
+        return start_ticks(state.pid) == state.started and works_in(state.pid, self._folder.pgdata)
+
     def _end(self, number: signal.Signals) -> None:
         """Stops whatever server runs here, ours or its successor, and waits for its keeper to be gone."""
         state = self._folder.state() or self._state
-        if state is not None and start_ticks(state.pid) == state.started:
+        if state is not None and self._runs(state):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(state.pid, number)
             if not wait_for(lambda: start_ticks(state.pid) != state.started, self._timeout):
@@ -269,9 +277,8 @@ class PostgresServer:
     def _find_or_launch(self, deadline: float) -> None:
         while True:
             state = self._folder.state()
-            running = state is not None and start_ticks(state.pid) == state.started
             watched = self._keeper_lives()
-            if state is not None and running:
+            if state is not None and self._runs(state):
                 if not watched:
                     self._adopt(state)
                 if self._usable(state, deadline):
