@@ -3,7 +3,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t,
 
 cdef extern from "mg.h" nogil:
     ctypedef enum mg_status:
-        MG_OK, MG_NOMEM, MG_FULL, MG_NEED_MORE, MG_DONE, MG_CORRUPT
+        MG_OK, MG_NOMEM, MG_FULL, MG_NEED_MORE, MG_DONE, MG_DRAIN, MG_CORRUPT
 
     ctypedef enum mg_isa:
         MG_ISA_SCALAR, MG_ISA_COUNT

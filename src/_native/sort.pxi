@@ -174,6 +174,7 @@ cdef class Chunk:
     """Distinct records in the order of their e-mail, and the duplicates that were met between them."""
     cdef mg_chunk c
     cdef size_t changes  # grows whenever records come or go
+    cdef size_t dropped  # duplicates that are no longer in the list
     cdef cython.pymutex lock
 
     def __cinit__(self):
@@ -194,6 +195,7 @@ cdef class Chunk:
         """Drops records and duplicates, keeps the memory."""
         with self.lock:
             self.changes += 1
+            self.dropped = 0
             mg_chunk_clear(&self.c)
 
     cdef const uint8_t *record(self, Py_ssize_t i) except NULL:
@@ -225,8 +227,14 @@ cdef class Chunk:
 
     @property
     def duplicate_count(self):
-        """How many duplicates were met."""
-        return self.c.n_dups
+        """How many duplicates were met, those dropped from the list included."""
+        return self.c.n_dups + self.dropped
+
+    def drop_duplicates(self):
+        """Empties the list of duplicates; they stay counted."""
+        with self.lock:
+            self.dropped += self.c.n_dups
+            self.c.n_dups = 0
 
     def keys(self, mask=None, uint8_t want=0):
         """PostgreSQL's binary text[] of the e-mails of the records whose mask byte is `want` (no mask: of all)."""
@@ -422,8 +430,9 @@ cdef class Merge:
                 inp.len = <size_t>view.len
 
     def next(self, Chunk chunk not None, size_t max_records=50000, size_t max_bytes=1 << 25):
-        """Fills the chunk: -2 when it is full, -1 when nothing is left (it may still hold records), else the number of the
-        input that needs a block: feed it and call again with the same chunk. A chunk never ends between equal keys."""
+        """Fills the chunk: -2 when it is full, -1 when nothing is left (it may still hold records), -3 when its list of
+        duplicates is full (drop_duplicates, then call again with the same chunk), else the number of the input that
+        needs a block: feed it and call again with the same chunk. A chunk never ends between equal keys."""
         cdef mg_status st
         cdef size_t which = 0
         with self.lock, chunk.lock:
@@ -432,9 +441,9 @@ cdef class Merge:
             chunk.changes += 1
             with nogil:
                 st = mg_merge_next(self.m, max_records, max_bytes, &chunk.c, &which)
-            self.chunk = chunk if st == MG_NEED_MORE else None
+            self.chunk = chunk if st == MG_NEED_MORE or st == MG_DRAIN else None
             self.changes = chunk.changes
         check(st)
         if st == MG_NEED_MORE:
             return which
-        return -1 if st == MG_DONE else -2
+        return -1 if st == MG_DONE else -3 if st == MG_DRAIN else -2

@@ -99,9 +99,9 @@ class ImporterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     # Connections that load into PostgreSQL at once, each with its own range of e-mail addresses.
     lanes: int = 2
     # Bytes read from the source at a time.
-    block_bytes: int = 4 * MIB
+    block_bytes: int = 1 * MIB
     # Encoded rows collected before they are sorted. Larger means fewer sorted runs and more memory (per thread).
-    run_bytes: int = 64 * MIB
+    run_bytes: int = 32 * MIB
     # Memory for sorted blocks; what is beyond goes to a temporary file.
     spill_bytes: int = 64 * MIB
     # Rows of one transaction while loading. Smaller means less to repeat after a lost connection, and more commits.

@@ -147,6 +147,15 @@ def test_duplicates_keep_the_first_line_whatever_the_threads(pool: Pool, tmp_pat
             assert email == f"d{int(first) - 2}@x.com"
 
 
+def test_one_address_over_and_over(importer: Importer, pool: Pool, tmp_path: Path) -> None:
+    """More duplicates of one key than a chunk lists at once (MG_CHUNK_DUPS)."""
+    listed = tmp_path / "dups.csv"
+    report = importer.run(b"email\n" + b"a@x.com\n" * 300_000, workspace="acme", duplicates=listed)
+    assert outcomes(report) == {"inserted": 1, "duplicates": 299_999}
+    rows = listed.read_text().splitlines()[1:]
+    assert sorted(int(row.split(",")[0]) for row in rows) == list(range(3, 300_002))
+
+
 def test_rejects_file_is_importable_after_correction(importer: Importer, pool: Pool, tmp_path: Path) -> None:
     rejects = tmp_path / "rejects.csv"
     data = 'email,company,score\nok@x.com,"A, ""B""",1\nbad.x.com,"C, ""D""",2\nlate@x.com,"two\nlines",x\n'

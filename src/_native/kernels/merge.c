@@ -307,6 +307,7 @@ mg_status mg_merge_next(mg_merge *m, size_t max_records, size_t max_bytes, mg_ch
         mg_status st;
         if (m->code[w] == CODE_END || w == m->k) return MG_DONE;
         if (m->code[w] == CODE_EQUAL) {
+            if (out->n_dups >= MG_CHUNK_DUPS) return MG_DRAIN;
             st = add_duplicate(out, l->line);
         } else {
             /* a whole chunk, or a record that does not fit behind those that are there; one alone always fits */

@@ -17,6 +17,7 @@ typedef enum {
     MG_FULL,      /* the output has no room for the next whole item; what was written is complete */
     MG_NEED_MORE, /* input is used up and is not the end of it */
     MG_DONE,      /* nothing is left */
+    MG_DRAIN,     /* the list of duplicates is full: empty it and go on */
     MG_CORRUPT    /* input that only a bug or a damaged spill file can produce */
 } mg_status;
 
@@ -243,7 +244,9 @@ mg_merge_input *mg_merge_inputs(mg_merge *m);
 mg_status mg_merge_bounds(mg_merge *m, const uint8_t *lo, size_t lo_len, const uint8_t *hi, size_t hi_len);
 /* Appends merged records to out (their offsets to off) until max_records or max_bytes.
  * MG_NEED_MORE: refill inputs[*which] (or set its eof), call again with the same out; MG_FULL: out is a full chunk;
- * MG_DONE: nothing is left (out may still hold records). A chunk never ends between two equal keys. */
+ * MG_DRAIN: out holds MG_CHUNK_DUPS duplicates (a hostile file may hold nothing else): read them, set out->n_dups to 0,
+ * call again; MG_DONE: nothing is left (out may still hold records). A chunk never ends between two equal keys. */
+#define MG_CHUNK_DUPS ((size_t)1 << 18)
 typedef struct {
     mg_buf data;
     uint32_t *off;

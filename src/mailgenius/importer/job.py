@@ -145,7 +145,7 @@ class Job:
         workspace_id = self.leads.ensure_workspace(self.workspace) if entry is None else entry.workspace_id
         reading, intake = self.read()
         digest = self.source.digest()
-        lanes = split(self.store.runs, 1 if self.options.atomic else self.settings.lanes)
+        lanes = split(self.store.runs, 1 if self.options.atomic else self.lanes)
         if entry is None:
             stamp = datetime.now(UTC)
             request = Request(
@@ -185,7 +185,7 @@ class Job:
         except NotFound:
             workspace_id = -1  # a run would make it; nobody has leads there
         target = self.target(workspace_id, None, datetime.now(UTC), reading)
-        counts = self.load(target, reading, intake, split(self.store.runs, self.settings.lanes))
+        counts = self.load(target, reading, intake, split(self.store.runs, self.lanes))
         return self.report(reading, intake, counts, None)
 
     def preview(self, count: int) -> ImportPreview:
@@ -228,6 +228,11 @@ class Job:
             warnings=reading.warnings,
             rows=shown,
         )
+
+    @property
+    def lanes(self) -> int:
+        """Connections to load with: never more than the pool has, or one would wait for the other to end."""
+        return min(self.settings.lanes, self.pool.settings.max_size)
 
     # -- parts ---------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ one inserts in index order. Where a lane stands is one key: everything up to it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
@@ -17,6 +17,8 @@ __all__ = ["Lane", "chunks", "split"]
 
 #: Below this many blocks (256 KiB each) a second connection costs more than it brings.
 MIN_BLOCKS_A_LANE = 8
+
+_DONE, _MANY = -1, -3  # answers of Merge.next
 
 
 class Lane(msgspec.Struct, frozen=True):
@@ -38,15 +40,24 @@ def split(runs: Sequence[Run], lanes: int) -> list[Lane]:
     return [Lane(i, edges[i], edges[i + 1]) for i in range(len(edges) - 1)]
 
 
-def chunks(store: BlockStore, lo: bytes | None, hi: bytes | None, max_rows: int) -> Iterator[Chunk]:
-    """The distinct records of a range in key order. The same Chunk object is filled again for every step."""
+def chunks(
+    store: BlockStore, lo: bytes | None, hi: bytes | None, max_rows: int, on_many: Callable[[Chunk], None]
+) -> Iterator[Chunk]:
+    """The distinct records of a range in key order. The same Chunk object is filled again for every step.
+
+    ``on_many`` is called when a chunk has met more duplicates than it can list; it is asked to take them.
+    """
     runs = store.runs
     merge = Merge(len(runs), lo, hi)
     next_block = [run.first_block(lo) for run in runs]
     chunk = Chunk()
     while True:
         chunk.clear()
-        while (answer := merge.next(chunk, max_rows)) >= 0:
+        while (answer := merge.next(chunk, max_rows)) >= 0 or answer == _MANY:
+            if answer == _MANY:
+                on_many(chunk)
+                chunk.drop_duplicates()
+                continue
             run, i = runs[answer], next_block[answer]
             if i == len(run.blocks) or (hi is not None and run.keys[i] > hi):
                 merge.feed(answer, None)
@@ -55,5 +66,5 @@ def chunks(store: BlockStore, lo: bytes | None, hi: bytes | None, max_rows: int)
                 merge.feed(answer, store.read(run.blocks[i]))
         if len(chunk):
             yield chunk
-        if answer == -1:
+        if answer == _DONE:
             return

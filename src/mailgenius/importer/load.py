@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,6 +33,8 @@ from mailgenius.pool import Pool
 __all__ = ["Counts", "Loader", "Target"]
 
 NEW, EXISTING, SUPPRESSED = 0, 1, 2
+_LISTED = 10_000  # duplicates handed on at a time
+_PIECE_BYTES = 120_000  # of COPY data at a time: what psycopg hands to libpq without cutting it up
 _ATTEMPTS = 6  # of one chunk; the last one uses the slower statement that cannot collide
 _COPY_HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 _COPY_TRAILER = struct.pack("!h", -1)
@@ -253,9 +255,9 @@ class LaneLoader:
         lo = self.lane.lo if self.done_key is None else self.done_key
         if self.done_key is not None and (self.noted is None or self.noted < self.done_key):
             behind = self.lane.lo if self.noted is None else self.noted
-            for chunk in chunks(self.loader.store, behind, self.done_key, self.loader.settings.chunk_rows):
+            for chunk in self._merged(behind, self.done_key):
                 self._note(chunk)
-        for chunk in chunks(self.loader.store, lo, self.lane.hi, self.loader.settings.chunk_rows):
+        for chunk in self._merged(lo, self.lane.hi):
             if self.loader.stopped.is_set():
                 raise Stopped
             counts = self._store(conn, chunk)
@@ -263,12 +265,21 @@ class LaneLoader:
             self.counts.add(counts)
             self._note(chunk)
 
+    def _merged(self, lo: bytes | None, hi: bytes | None) -> Iterator[Chunk]:
+        return chunks(self.loader.store, lo, hi, self.loader.settings.chunk_rows, self._list)
+
     def _note(self, chunk: Chunk) -> None:
         """Reports the chunk's duplicates, once even if the chunk is stored again."""
         key = chunk.key(len(chunk) - 1)
         if self.noted is None or self.noted < key:
+            self._list(chunk)
             self.noted = key
-            self.loader.on_duplicates(chunk.duplicates())
+
+    def _list(self, chunk: Chunk) -> None:
+        for start in range(0, chunk.duplicate_count, _LISTED):
+            if not (found := chunk.duplicates(start, start + _LISTED)):
+                return
+            self.loader.on_duplicates(found)
 
     def _store(self, conn: psycopg.Connection[Any], chunk: Chunk) -> Counts:
         for attempt in range(1, _ATTEMPTS + 1):
@@ -337,7 +348,7 @@ class LaneLoader:
             fields, head, count, defaults = statements.STAGE_FIELDS, b"", 0, self.loader.stage_defaults
         with conn.cursor() as cur, cur.copy(statement) as copy:
             copy.write(_COPY_HEADER)
-            for piece in chunk.copy(mask, want, fields, head, count, defaults):
+            for piece in chunk.copy(mask, want, fields, head, count, defaults, _PIECE_BYTES):
                 copy.write(piece)
             copy.write(_COPY_TRAILER)
 
