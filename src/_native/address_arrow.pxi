@@ -292,33 +292,40 @@ cdef class AddressColumn:
         cdef Py_buffer view
         cdef uint8_t *out = _address_out(reasons, &view, self.starts[self.count])
         cdef Py_ssize_t i
-        cdef bint good = True
+        cdef int error = 0
         try:
             with nogil:
                 for i in range(self.count):
                     if self.index:
-                        good = self._check_dictionary(&self.arrays[i], options, out + self.starts[i])
-                        if not good:
+                        error = self._check_dictionary(&self.arrays[i], options, out + self.starts[i])
+                        if error:
                             break
                     else:
                         _text_check(&self.arrays[i], self.kind, options, out + self.starts[i])
         finally:
             PyBuffer_Release(&view)
-        if not good:
-            raise MemoryError("no memory for an Arrow dictionary's verdicts, or an index points outside of it")
+        if error == 1:
+            raise MemoryError
+        if error == 2:
+            raise ValueError("an Arrow index points outside its dictionary")
 
-    cdef bint _check_dictionary(self, const TextArray *a, uint32_t options, uint8_t *out) noexcept nogil:
+    cdef int _check_dictionary(self, const TextArray *a, uint32_t options, uint8_t *out) noexcept nogil:
+        """0, or 1: no memory, 2: an index is wrong."""
         cdef const TextArray *words = a.dictionary
         cdef uint8_t *verdicts = <uint8_t *>malloc(words.length + 1)
         cdef int64_t i, word
-        cdef bint good = verdicts != NULL
-        if good:
-            _text_check(words, self.kind, options, verdicts)
-            for i in range(a.length):
-                word = _text_index(a, self.index, i) if _text_valid(a, i) else -1
-                if word >= words.length:
-                    good = False
-                    break
-                out[i] = verdicts[word] if word >= 0 else MG_R_email_empty
+        cdef int error = 0
+        if verdicts == NULL:
+            return 1
+        _text_check(words, self.kind, options, verdicts)
+        for i in range(a.length):
+            if not _text_valid(a, i):
+                out[i] = MG_R_email_empty
+                continue
+            word = _text_index(a, self.index, i)
+            if word < 0 or word >= words.length:
+                error = 2
+                break
+            out[i] = verdicts[word]
         free(verdicts)
-        return good
+        return error

@@ -78,7 +78,7 @@ def _better(domain: str) -> str | None:
         if meant is not None:
             return f"{brand}.{meant}"
     rest, _, top = domain.rpartition(".")
-    if "." in suffix and suffix in SUFFIX_TYPOS:
+    if suffix in SUFFIX_TYPOS:
         return f"{name}.{SUFFIX_TYPOS[suffix]}"
     return f"{rest}.{TOP_TYPOS[top]}" if rest and top in TOP_TYPOS else None
 

@@ -84,7 +84,7 @@ SUFFIX_TYPOS: dict[str, str] = {
 
 # Public mailbox providers beside those of BRANDS.
 _FREE = """
-    126.com 139.com 163.com 188.com 189.cn 21cn.com abv.bg adinet.com.uy aeiou.pt aim.com alice-dsl.net alice.it
+    126.com 139.com 163.com 188.com 189.cn abv.bg adinet.com.uy aeiou.pt aim.com alice-dsl.net alice.it
     aliceadsl.fr aliyun.com aol.co.uk aol.com aol.de aol.fr aol.it arcor.de arnet.com.ar att.net azet.sk bbox.fr
     bezeqint.net biglobe.ne.jp bigmir.net bigpond.com bigpond.net.au bk.ru bluewin.ch blueyonder.co.uk bol.com.br
     brturbo.com.br btinternet.com btopenworld.com cantv.net centrum.cz centrum.sk centurylink.net centurytel.net
@@ -105,7 +105,7 @@ _FREE = """
     pacbell.net paran.com pchome.com.tw peoplepc.com planet.nl pm.me pobox.com pobox.sk poczta.fm poczta.onet.pl
     pop.com.br portugalmail.pt post.com post.cz posteo.de posteo.net prodigy.net.mx proton.me ptd.net qq.com r7.com
     rambler.ru rcn.com rediff.com riseup.net roadrunner.com rogers.com runbox.com safe-mail.net sapo.cv sapo.pt
-    sasktel.net seznam.cz sfr.fr shaw.ca sify.com sina.cn sina.com singnet.com.sg sky.com skynet.be so-net.ne.jp
+    sasktel.net seznam.cz sfr.fr shaw.ca sina.cn sina.com singnet.com.sg sky.com skynet.be so-net.ne.jp
     softbank.ne.jp sohu.com speedy.com.ar starmedia.com startmail.com suddenlink.net sunrise.ch superig.com.br
     swbell.net sympatico.ca t-email.hu t-online.de talktalk.net tele2.nl telefonica.net teleline.es telenet.be
     telia.com telkomsa.net telus.net terra.cl terra.com terra.com.ar terra.com.br terra.com.co terra.com.mx
