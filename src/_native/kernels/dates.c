@@ -11,6 +11,8 @@
  * Refused: years of two digits, 24:00, years outside 1..9999 (in UTC as well, since Python cannot hold them). */
 #include "mg.h"
 
+#include <string.h>
+
 #define MICROS INT64_C(1000000)
 
 typedef struct {
@@ -60,8 +62,52 @@ static int32_t day_number(uint32_t y, uint32_t m, uint32_t d) {
     return (int32_t)(365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + d) - 730426;
 }
 
+/* ---- the common shapes, eight bytes at once ---- */
+
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define WORDS 1
+/* Do the eight bytes match `shape`, in which '0' stands for any digit and the bytes of `marks` (0xff each) for themselves?
+ * Then *digits has the values of the digits in their places. */
+static int matches(const uint8_t *p, uint64_t shape, uint64_t marks, uint64_t *digits) {
+    uint64_t w;
+    memcpy(&w, p, 8);
+    w ^= shape;
+    *digits = w;
+    /* a digit's byte is 0..9, and 0x76 more is below 0x80; a mark's is 0, and 0x7f more is */
+    uint64_t add = UINT64_C(0x7676767676767676) | (marks & UINT64_C(0x0909090909090909));
+    return (((w + add) | w) & UINT64_C(0x8080808080808080)) == 0;
+}
+
+static uint32_t pair(uint64_t w, int i) { return (uint32_t)(w >> 8 * i & 0xff) * 10 + (uint32_t)(w >> 8 * (i + 1) & 0xff); }
+
+static int common_date(cursor *c, uint8_t order, uint32_t *y, uint32_t *m, uint32_t *d) {
+    const uint8_t *p = c->p;
+    uint64_t w;
+    uint32_t tens = (uint32_t)p[8] - '0', ones = (uint32_t)p[9] - '0';
+    if (tens > 9 || ones > 9) return 0;
+    if (matches(p, UINT64_C(0x2d30302d30303030), UINT64_C(0xff0000ff00000000), &w)) { /* 0000-00- */
+        *y = pair(w, 0) * 100 + pair(w, 2);
+        *m = pair(w, 5);
+        *d = tens * 10 + ones;
+    } else if (order != MG_DATES_ISO && (p[2] == '/' || p[2] == '.' || p[2] == '-') &&
+               matches(p, UINT64_C(0x3030003030003030) | (uint64_t)p[2] << 16 | (uint64_t)p[2] << 40,
+                       UINT64_C(0x0000ff0000ff0000), &w)) { /* 00/00/00 */
+        *(order == MG_DATES_DMY ? d : m) = pair(w, 0);
+        *(order == MG_DATES_DMY ? m : d) = pair(w, 3);
+        *y = pair(w, 6) * 100 + tens * 10 + ones;
+    } else {
+        return 0;
+    }
+    c->p += 10;
+    return 1;
+}
+#endif
+
 static int read_date(cursor *c, uint8_t order, uint32_t *y, uint32_t *m, uint32_t *d) {
     uint32_t v;
+#ifdef WORDS
+    if (c->end - c->p >= 10 && common_date(c, order, y, m, d)) return 1;
+#endif
     int n = digits(c, 1, 8, &v);
     if (n == 8) {
         *y = v / 10000, *m = v / 100 % 100, *d = v % 100;
@@ -81,20 +127,35 @@ static int read_date(cursor *c, uint8_t order, uint32_t *y, uint32_t *m, uint32_
     return 0;
 }
 
+/* HH:MM[:SS[.f…]], with an hour of one digit where `order` allows it. */
+static int read_clock(cursor *c, uint8_t order, uint32_t *h, uint32_t *min, uint32_t *s, uint32_t *f) {
+    *s = *f = 0;
+#ifdef WORDS
+    uint64_t w;
+    if (c->end - c->p >= 8 && matches(c->p, UINT64_C(0x30303a30303a3030), UINT64_C(0x0000ff0000ff0000), &w)) {
+        *h = pair(w, 0), *min = pair(w, 3), *s = pair(w, 6); /* 00:00:00 */
+        c->p += 8;
+    } else
+#endif
+    {
+        if (!digits(c, order == MG_DATES_ISO ? 2 : 1, 2, h) || !take(c, ':') || !digits(c, 2, 2, min)) return 0;
+        if (!take(c, ':')) return 1;
+        if (!digits(c, 2, 2, s)) return 0;
+    }
+    if (peek(c) == '.' || peek(c) == ',') {
+        c->p++;
+        int k = digits(c, 1, 6, f);
+        if (!k) return 0;
+        for (; k < 6; k++) *f *= 10;
+        while (is_digit(peek(c))) c->p++;
+    }
+    return 1;
+}
+
 /* The time of day behind a date, as microseconds to add to its midnight: 1 = read, 0 = syntax, -1 = out of range. */
 static int read_time(cursor *c, uint8_t order, int64_t *micros) {
-    uint32_t h, min, s = 0, f = 0;
-    if (!digits(c, order == MG_DATES_ISO ? 2 : 1, 2, &h) || !take(c, ':') || !digits(c, 2, 2, &min)) return 0;
-    if (take(c, ':')) {
-        if (!digits(c, 2, 2, &s)) return 0;
-        if (peek(c) == '.' || peek(c) == ',') {
-            c->p++;
-            int k = digits(c, 1, 6, &f);
-            if (!k) return 0;
-            for (; k < 6; k++) f *= 10;
-            while (is_digit(peek(c))) c->p++;
-        }
-    }
+    uint32_t h, min, s, f;
+    if (!read_clock(c, order, &h, &min, &s, &f)) return 0;
     const uint8_t *word = c->p;
     while (peek(c) == ' ') c->p++;
     int pm = order != MG_DATES_ISO ? take_word(c, "PM") : 0;
@@ -131,7 +192,7 @@ mg_reason mg_timestamp_parse(const uint8_t *p, size_t n, uint8_t order, int64_t 
         *at = (uint32_t)(c.p - p);
         return MG_R_date_syntax;
     }
-    if (y < 1 || y > 9999 || m < 1 || m > 12 || d < 1 || d > (uint32_t)days_in_month(y, m)) {
+    if (y < 1 || y > 9999 || m < 1 || m > 12 || d < 1 || (d > 28 && d > (uint32_t)days_in_month(y, m))) {
         *at = 0;
         return MG_R_date_range;
     }

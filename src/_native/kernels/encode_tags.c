@@ -15,7 +15,7 @@ static uint32_t be32(const uint8_t *p) {
 static int present(const uint8_t *first, const uint8_t *end, const uint8_t *p, uint32_t n) {
     while (first < end) {
         uint32_t m = be32(first);
-        if (m == n && memcmp(first + 4, p, n) == 0) return 1;
+        if (m == n && first[4] == p[0] && memcmp(first + 4, p, n) == 0) return 1;
         first += 4 + m;
     }
     return 0;
@@ -32,6 +32,15 @@ static uint32_t find(const uint8_t *p, uint32_t from, uint32_t n, uint8_t c) {
     return n;
 }
 
+/* The first of ; , | that occurs. */
+static uint8_t separator_of(value v) {
+    if (v.n <= 16) {
+        uint32_t all = (1u << v.n) - 1;
+        return equal16(v.p, ';') & all ? ';' : equal16(v.p, ',') & all ? ',' : '|';
+    }
+    return find(v.p, 0, v.n, ';') < v.n ? ';' : find(v.p, 0, v.n, ',') < v.n ? ',' : '|';
+}
+
 uint8_t *mg_put_tags(encoder *e, int32_t column, uint8_t *o) {
     const mg_plan *plan = e->plan;
     value v = field_value(e, (uint32_t)column);
@@ -43,11 +52,7 @@ uint8_t *mg_put_tags(encoder *e, int32_t column, uint8_t *o) {
             return put_null(o);
         }
     }
-    uint8_t separator = plan->tag_separator;
-    if (separator == 0) {
-        separator = ';';
-        if (find(v.p, 0, v.n, ';') == v.n) separator = find(v.p, 0, v.n, ',') < v.n ? ',' : '|';
-    }
+    uint8_t separator = plan->tag_separator ? plan->tag_separator : separator_of(v);
     uint8_t *first = o + 4 + ARRAY_HEAD, *end = first;
     uint32_t tags = 0;
     for (uint32_t from = 0; from < v.n;) {
