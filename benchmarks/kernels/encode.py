@@ -129,7 +129,9 @@ def measure(rows: int = ROWS) -> dict[str, float]:
         _native.force_isa(before)
     if importlib.util.find_spec("polars"):
         found["polars read_csv, 1 thread, ns a row"] = polars(text)
-        found["polars read_csv / fused"] = found["polars read_csv, 1 thread, ns a row"] / found[f"fused, {before}, ns a row"]
+        found["polars read_csv / fused"] = (
+            found["polars read_csv, 1 thread, ns a row"] / found[f"fused, {before}, ns a row"]
+        )
     return found
 
 

@@ -49,7 +49,7 @@ static int take_word(cursor *c, const char *word) {
     return 1;
 }
 
-static int days_in_month(uint32_t y, uint32_t m) {
+static uint32_t days_in_month(uint32_t y, uint32_t m) {
     static const uint8_t days[12] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     return m == 2 && y % 4 == 0 && (y % 100 != 0 || y % 400 == 0) ? 29 : days[m - 1];
 }
@@ -192,7 +192,7 @@ mg_reason mg_timestamp_parse(const uint8_t *p, size_t n, uint8_t order, int64_t 
         *at = (uint32_t)(c.p - p);
         return MG_R_date_syntax;
     }
-    if (y < 1 || y > 9999 || m < 1 || m > 12 || d < 1 || (d > 28 && d > (uint32_t)days_in_month(y, m))) {
+    if (y < 1 || y > 9999 || m < 1 || m > 12 || d < 1 || (d > 28 && d > days_in_month(y, m))) {
         *at = 0;
         return MG_R_date_range;
     }

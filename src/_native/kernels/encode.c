@@ -111,12 +111,22 @@ int mg_text_refused(encoder *e, uint32_t column, value v) {
     return 1;
 }
 
-static inline uint8_t *put_text(encoder *e, int32_t column, uint8_t *o) {
-    value v = field_value(e, (uint32_t)column);
-    if (unlikely(!text_ok(e, (uint32_t)column, v))) v.n = 0;
-    put32(o, v.n ? v.n : UINT32_MAX); /* no branch for empty fields: they come and go without a pattern */
-    copy_short(o + 4, v.p, v.n);
-    return o + 4 + v.n;
+static __attribute__((noinline)) value odd_text(encoder *e, uint32_t column) {
+    value v = field_value(e, column);
+    if (!text_ok(e, column, v)) v.n = 0;
+    return v;
+}
+
+static inline uint8_t *put_text(encoder *e, view w, uint32_t column, uint8_t *o) {
+    const uint8_t *p;
+    uint32_t n;
+    if (unlikely(!is_plain(w, column, &p, &n))) {
+        value v = odd_text(e, column);
+        p = v.p, n = v.n;
+    }
+    put32(o, n | (0 - (uint32_t)(n == 0))); /* -1 if empty, without a branch: they come and go without a pattern */
+    copy_short(o + 4, p, n);
+    return o + 4 + n;
 }
 
 static uint8_t *put_status(encoder *e, int32_t column, uint8_t *o) {
@@ -207,10 +217,11 @@ static inline uint8_t *put_email(encoder *e, uint8_t *o) {
 
 /* Everything but the e-mail. */
 static inline uint8_t *put_rest(encoder *e, uint8_t *o) {
+    const view w = {e->base, e->fields, likely(!e->nul) ? e->limits : e->zeros};
     for (int f = MG_LEAD_FIRST_NAME; f <= MG_LEAD_COUNTRY; f++)
-        o = e->column[f] < 0 ? put_null(o) : put_text(e, e->column[f], o);
-    o = e->column[MG_LEAD_TAGS] < 0 ? put_null(o) : mg_put_tags(e, e->column[MG_LEAD_TAGS], o);
-    o = e->n_attributes ? mg_put_attributes(e, o) : put_null(o);
+        o = e->column[f] < 0 ? put_null(o) : put_text(e, w, (uint32_t)e->column[f], o);
+    o = e->column[MG_LEAD_TAGS] < 0 ? put_null(o) : mg_put_tags(e, w, (uint32_t)e->column[MG_LEAD_TAGS], o);
+    o = e->n_attributes ? mg_put_attributes(e, w, o) : put_null(o);
     o = e->column[MG_LEAD_STATUS] < 0 ? put_null(o) : put_status(e, e->column[MG_LEAD_STATUS], o);
     o = e->column[MG_LEAD_SCORE] < 0 ? put_null(o) : put_score(e, e->column[MG_LEAD_SCORE], o);
     return e->column[MG_LEAD_CREATED_AT] < 0 ? put_null(o) : put_created_at(e, e->column[MG_LEAD_CREATED_AT], o);
@@ -221,20 +232,26 @@ static inline uint8_t *put_rest(encoder *e, uint8_t *o) {
 static mg_status prepare(encoder *e, const mg_plan *plan, mg_records *out) {
     size_t names = plan->name_off[plan->columns], head = sizeof(attribute) * (size_t)plan->columns;
     out->columns.len = 0;
-    mg_status st = mg_buf_reserve(&out->columns, head + names + (4 + sizeof(mg_field)) * (size_t)plan->columns + PAD);
+    mg_status st = mg_buf_reserve(&out->columns, head + names + (12 + sizeof(mg_field)) * (size_t)plan->columns + PAD);
     if (st != MG_OK) return st;
     attribute *list = (attribute *)(void *)out->columns.data;
     mg_field *padded = (mg_field *)(void *)(out->columns.data + head);
-    uint8_t *prefixes = (uint8_t *)(padded + plan->columns);
+    uint32_t *zeros = (uint32_t *)(void *)(padded + plan->columns);
+    uint32_t *limits = zeros + plan->columns;
+    uint8_t *prefixes = (uint8_t *)(limits + plan->columns);
+    memset(zeros, 0, sizeof *zeros * (size_t)plan->columns);
     memset(e, 0, sizeof *e);
     memset(e->column, 0xff, sizeof e->column);
     e->plan = plan;
     e->attributes = list;
+    e->zeros = zeros;
+    e->limits = limits;
     e->padded = padded;
     e->prefixes = prefixes;
     uint32_t off = 0;
     for (uint32_t i = 0; i < plan->columns; i++) {
         int target = plan->target[i];
+        limits[i] = plan->max_chars[i] < INT32_MAX ? plan->max_chars[i] : INT32_MAX;
         if (target >= 0 && target < MG_LEAD_FIELDS) e->column[target] = (int32_t)i;
         if (target != MG_TARGET_ATTRIBUTE) continue;
         uint32_t n = plan->name_off[i + 1] - plan->name_off[i];

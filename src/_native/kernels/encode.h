@@ -33,6 +33,7 @@ typedef struct {
     const mg_plan *plan;
     const attribute *attributes;
     const uint8_t *prefixes;
+    const uint32_t *limits, *zeros; /* one for each column, see view */
     mg_field *padded; /* the fields of a record that was short, filled up */
     uint32_t n_attributes;
     int32_t column[MG_LEAD_FIELDS]; /* where each lead field comes from, -1: nowhere */
@@ -53,8 +54,6 @@ typedef struct {
 } value;
 
 value mg_escaped_value(encoder *e, uint32_t column);
-uint8_t *mg_put_tags(encoder *e, int32_t column, uint8_t *o);
-uint8_t *mg_put_attributes(encoder *e, uint8_t *o);
 /* Is this text storable in this column? Records the problem if not. Called only when it may not be. */
 int mg_text_refused(encoder *e, uint32_t column, value v);
 
@@ -110,6 +109,26 @@ static inline value field_value(encoder *e, uint32_t column) {
     return trimmed(e->base + f.off, f.len & MG_FIELD_LEN);
 }
 
+/* The record at hand again, by value: what is written through a byte pointer may change any struct behind a pointer, as far
+ * as the compiler knows, and reading all this anew for each field cost a third of the time. */
+typedef struct {
+    const uint8_t *base;
+    const mg_field *fields;
+    const uint32_t *limits; /* max_chars, below 2^31; zeros if the record holds a NUL, so that every text is looked at */
+} view;
+
+/* Most fields need nothing done: not escaped, not blank at either end, not too long. What says otherwise is gathered in
+ * one sign bit, so that one branch finds out. (An empty field may count as not plain: what follows it is looked at.) */
+static inline int is_plain(view w, uint32_t column, const uint8_t **p, uint32_t *n) {
+    mg_field f = w.fields[column];
+    uint32_t len = f.len & MG_FIELD_LEN;
+    const uint8_t *q = w.base + f.off;
+    *p = q;
+    *n = len;
+    uint32_t odd = (q[0] - (uint32_t)'!') | (q[len - (len > 0)] - (uint32_t)'!') | (w.limits[column] - len) | f.len << 1;
+    return likely((int32_t)odd >= 0);
+}
+
 static inline int text_ok(encoder *e, uint32_t column, value v) {
     if (likely(v.n <= e->plan->max_chars[column] && !e->nul)) return 1;
     return !mg_text_refused(e, column, v);
@@ -139,5 +158,8 @@ static inline uint32_t json_special16(const uint8_t *p) {
     return m;
 #endif
 }
+
+uint8_t *mg_put_tags(encoder *e, view w, uint32_t column, uint8_t *o);
+uint8_t *mg_put_attributes(encoder *e, view w, uint8_t *o);
 
 #endif

@@ -50,15 +50,22 @@ static inline uint8_t *put_value(uint8_t *o, const uint8_t *p, uint32_t n) {
     }
 }
 
-uint8_t *mg_put_attributes(encoder *e, uint8_t *o) {
+uint8_t *mg_put_attributes(encoder *e, view w, uint8_t *o) {
     uint8_t *start = o;
+    const attribute *a = e->attributes, *end = a + e->n_attributes;
+    const uint8_t *prefixes = e->prefixes;
     o += 5;
-    for (uint32_t i = 0; i < e->n_attributes; i++) {
-        const attribute *a = &e->attributes[i];
-        value v = field_value(e, a->column);
-        if (v.n == 0 || unlikely(!text_ok(e, a->column, v))) continue;
-        copy_short(o, e->prefixes + a->off, a->len);
-        o = put_value(o + a->len, v.p, v.n);
+    for (; a < end; a++) {
+        const uint8_t *p;
+        uint32_t n;
+        if (unlikely(!is_plain(w, a->column, &p, &n))) {
+            value v = field_value(e, a->column);
+            if (!text_ok(e, a->column, v)) continue;
+            p = v.p, n = v.n;
+        }
+        if (n == 0) continue;
+        copy_short(o, prefixes + a->off, a->len);
+        o = put_value(o + a->len, p, n);
         *o++ = '"';
     }
     if (o == start + 5) return put_null(start);

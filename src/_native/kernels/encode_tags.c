@@ -4,8 +4,9 @@
  * Writes at most 3 bytes for each byte of the field, plus the plan's own tags, plus 26. */
 #include "encode.h"
 
-#define TEXT_OID 25u
 #define ARRAY_HEAD 20u
+/* length | one dimension | no NULLs | of type 25, text | its length | its lower bound, 1 */
+static const uint8_t array_head[4 + ARRAY_HEAD] = {0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 25, 0, 0, 0, 0, 0, 0, 0, 1};
 
 static uint32_t be32(const uint8_t *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
@@ -32,41 +33,51 @@ static uint32_t find(const uint8_t *p, uint32_t from, uint32_t n, uint8_t c) {
     return n;
 }
 
-/* The first of ; , | that occurs. */
-static uint8_t separator_of(value v) {
-    if (v.n <= 16) {
-        uint32_t all = (1u << v.n) - 1;
-        return equal16(v.p, ';') & all ? ';' : equal16(v.p, ',') & all ? ',' : '|';
-    }
-    return find(v.p, 0, v.n, ';') < v.n ? ';' : find(v.p, 0, v.n, ',') < v.n ? ',' : '|';
+/* Where c stands in p[0..n), n up to 64. */
+static uint64_t places(const uint8_t *p, uint32_t n, uint8_t c) {
+    uint64_t m = equal16(p, c);
+    if (unlikely(n > 16))
+        for (uint32_t i = 16; i < n; i += 16) m |= (uint64_t)equal16(p + i, c) << i;
+    return m & (UINT64_MAX >> (64 - n));
 }
 
-uint8_t *mg_put_tags(encoder *e, int32_t column, uint8_t *o) {
+uint8_t *mg_put_tags(encoder *e, view w, uint32_t column, uint8_t *o) {
     const mg_plan *plan = e->plan;
-    value v = field_value(e, (uint32_t)column);
+    value v = {NULL, 0, 0};
+    if (unlikely(!is_plain(w, column, &v.p, &v.n))) v = field_value(e, column);
     if (v.n == 0) return put_null(o);
     if (unlikely(e->nul)) {
         const uint8_t *nul = memchr(v.p, 0, v.n);
         if (nul) {
-            refuse(e, (uint32_t)column, MG_R_field_nul, v.lead + (uint32_t)(nul - v.p));
+            refuse(e, column, MG_R_field_nul, v.lead + (uint32_t)(nul - v.p));
             return put_null(o);
         }
     }
-    uint8_t separator = plan->tag_separator ? plan->tag_separator : separator_of(v);
+    /* The separators of a field of usual length are found at once, as bits; those of a long one, one after the other. */
+    int bits = v.n <= 64;
+    uint64_t at = 0;
+    uint8_t separator = plan->tag_separator;
+    if (likely(bits)) {
+        at = places(v.p, v.n, separator ? separator : ';');
+        if (separator == 0 && at == 0 && (at = places(v.p, v.n, ',')) == 0) at = places(v.p, v.n, '|');
+    } else if (separator == 0) {
+        separator = find(v.p, 0, v.n, ';') < v.n ? ';' : find(v.p, 0, v.n, ',') < v.n ? ',' : '|';
+    }
     uint8_t *first = o + 4 + ARRAY_HEAD, *end = first;
     uint32_t tags = 0;
     for (uint32_t from = 0; from < v.n;) {
-        uint32_t stop = find(v.p, from, v.n, separator);
+        uint32_t stop = likely(bits) ? (at ? (uint32_t)__builtin_ctzll(at) : v.n) : find(v.p, from, v.n, separator);
+        at &= at - 1;
         value tag = trimmed(v.p + from, stop - from);
         uint32_t lead = v.lead + from + tag.lead;
         from = stop + 1;
         if (tag.n == 0 || present(first, end, tag.p, tag.n)) continue;
         if (unlikely(tags == MAX_TAGS)) {
-            refuse(e, (uint32_t)column, MG_R_field_too_long, lead);
+            refuse(e, column, MG_R_field_too_long, lead);
             return put_null(o);
         }
         tag.lead = lead;
-        if (unlikely(tag.n > plan->max_chars[column]) && mg_text_refused(e, (uint32_t)column, tag)) return put_null(o);
+        if (unlikely(tag.n > plan->max_chars[column]) && mg_text_refused(e, column, tag)) return put_null(o);
         put32(end, tag.n);
         copy_short(end + 4, tag.p, tag.n);
         end += 4 + tag.n;
@@ -83,11 +94,8 @@ uint8_t *mg_put_tags(encoder *e, int32_t column, uint8_t *o) {
         }
         t += 4 + n;
     }
+    memcpy(o, array_head, sizeof array_head);
     put32(o, (uint32_t)(end - o - 4));
-    put32(o + 4, 1);
-    put32(o + 8, 0);
-    put32(o + 12, TEXT_OID);
     put32(o + 16, tags);
-    put32(o + 20, 1);
     return end;
 }
