@@ -1,8 +1,8 @@
 """Rows to records: nanoseconds a row to scan and encode realistic leads (12 columns, two of them unknown), in memory.
 
 ``fused``: one thread scans a batch, then encodes it into records that stay in the cache. Two threads share the scanner
-under a lock and encode outside of it, as the importer does. ``polars read_csv`` reads the same bytes, without checking or
-encoding anything, on one thread of a process of its own.
+under a lock and encode outside of it, as the importer does. ``polars read_csv`` reads the same bytes, without
+checking or encoding anything, on one thread of a process of its own.
 
     python -m benchmarks.kernels.encode [rows]
 """
