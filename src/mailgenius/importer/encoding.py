@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from mailgenius._native import utf8_valid
 from mailgenius.errors import SourceError
 
 # What a caller may write -> what the rest of the importer knows.
@@ -35,8 +36,10 @@ SUPPORTED: Final = (
 _BOMS: Final = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
 _UTF32: Final = (b"\xff\xfe\x00\x00", b"\x00\x00\xfe\xff")
 _BAD = re.compile("[\udc80-\udcff]")
-_GOOD = re.compile("[^\x00-\x7f\udc80-\udcff]")
+_PIECE: Final = 1 << 16  # bytes judged together
+_COUNTED: Final = 16  # pieces of a kind that are counted in
 _HIGH = re.compile(rb"[\x80-\xff]+")
+_LONG = re.compile(rb"[\x80-\xff]{3,}")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _UNDEFINED: Final = bytes((0x81, 0x8D, 0x8F, 0x90, 0x9D))  # in windows-1252
 
@@ -86,24 +89,41 @@ def decide(sample: bytes, eof: bool, more: Iterable[bytes] = ()) -> str:
         return found
     if sample.startswith(b"mg_line,") or sample.startswith((b"mg_line;", b"mg_line\t", b"mg_line|")):
         return "utf-8"  # our own rejects file: it is UTF-8 even where its bad rows are not
-    pieces = [sample if eof else _cut(sample), *(_cut(_begin(piece)) for piece in more)]
-    bad = good = 0
-    broken = []
-    for piece in pieces:
-        try:
-            piece.decode("utf-8")  # as good as free where all is well
-        except UnicodeDecodeError:
-            broken.append(piece)
-    if not broken:
+    whole = [sample if eof else _cut(sample), *(_cut(_begin(piece)) for piece in more)]
+    if all(utf8_valid(piece) == len(piece) for piece in whole):
         return "utf-8"
-    for piece in pieces:
-        text = piece.decode("utf-8", "surrogateescape")
-        bad += len(_BAD.findall(text))
-        good += len(_GOOD.findall(text))
-    if good >= bad:
+    broken: list[bytes] = []
+    sound: list[bytes] = []
+    for piece in whole:
+        for at in range(0, len(piece), _PIECE):
+            part = _cut(_begin(piece[at : at + _PIECE])) if len(piece) > _PIECE else piece
+            (sound if utf8_valid(part) == len(part) else broken).append(part)
+    if not broken:  # a bad byte just where two pieces meet
         return "utf-8"
-    _must_be_western(broken)
+    good_there, bad = _evidence(broken)
+    if good_there + _evidence(sound)[0] >= bad:
+        return "utf-8"
+    _must_be_western(_some(broken))
     return "cp1252"
+
+
+def _some(pieces: list[bytes]) -> list[bytes]:
+    """An even choice of them, for counting takes time."""
+    return pieces[:: 1 + len(pieces) // _COUNTED]
+
+
+def _evidence(pieces: list[bytes]) -> tuple[float, float]:
+    """About how many characters above ASCII are whole UTF-8, and how many bytes are not."""
+    chosen = _some(pieces)
+    good = bad = 0
+    for piece in chosen:
+        # Only bytes above ASCII make up such characters, so the rest can be left out.
+        text = b" ".join(_HIGH.findall(piece)).decode("utf-8", "surrogateescape")
+        wrong = len(_BAD.findall(text))
+        bad += wrong
+        good += len(text) - text.count(" ") - wrong
+    scale = len(pieces) / max(len(chosen), 1)
+    return good * scale, bad * scale
 
 
 def _utf16(sample: bytes) -> str | None:
@@ -131,11 +151,10 @@ def _must_be_western(pieces: Iterable[bytes]) -> None:
     for piece in pieces:
         size += len(piece)
         control += len(_CONTROL.findall(piece))
-        for run in _HIGH.findall(piece):
-            high += len(run)
-            if len(run) > 2:
-                runs += len(run)
-            undefined += sum(map(run.count, _UNDEFINED))
+        above = b" ".join(_HIGH.findall(piece))
+        high += len(above) - above.count(b" ")
+        runs += sum(map(len, _LONG.findall(above)))
+        undefined += sum(map(above.count, _UNDEFINED))
     if 2 * runs > high or 10 * undefined > high or 20 * control > size:
         raise SourceError(
             "the text is neither UTF-8 nor Western European (windows-1252); save it as UTF-8, or say what it is with "
