@@ -1,5 +1,7 @@
--- Is anything of this workspace within the chunk's range of keys? Also lifts the statement timeout for this transaction:
--- a COPY is bounded by its chunk, not by the clock of web requests.
+-- Is anything of this workspace within the chunk's range of keys? Two cheap looks that save the probes of a fresh table.
+-- Settings for this transaction only: a COPY is bounded by its chunk, not by the clock of web requests; and keys are
+-- looked up one by one in the index (the planner, seeing half the table in range, would scan and merge it in parallel:
+-- measured 2x slower for 50,000 keys onto 2,000,000 leads, and it takes the cores of everybody else).
 select exists (
            select from mailgenius.leads
            where workspace_id = %(workspace)s::int4 and email >= %(lo)s collate "C" and email <= %(hi)s collate "C"
@@ -8,4 +10,5 @@ select exists (
            select from mailgenius.suppressions
            where workspace_id = %(workspace)s::int4 and email >= %(lo)s collate "C" and email <= %(hi)s collate "C"
        ) as suppressions,
-       set_config('statement_timeout', '0', true)
+       set_config('statement_timeout', '0', true), set_config('jit', 'off', true),
+       set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
