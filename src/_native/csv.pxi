@@ -14,8 +14,14 @@ cdef extern from "mg.h" nogil:
     void mg_csv_init(mg_csv *s, const mg_csv_dialect *dialect) noexcept
     mg_status mg_csv_scan(mg_csv *s, const uint8_t *p, size_t n, int eof, uint32_t max_rows, mg_batch *out,
                           size_t *used) noexcept
+    ctypedef struct mg_csv_shape:
+        uint64_t records
+        uint64_t fields
+        int strict
+        int open
+    void mg_csv_structure(const mg_csv_dialect *d, const uint8_t *p, size_t n, mg_csv_shape *out) noexcept
 
-__all__ += ["Batch", "CsvScanner"]
+__all__ += ["Batch", "CsvScanner", "csv_structure"]
 
 
 cdef class Batch:
@@ -186,3 +192,18 @@ cdef class CsvScanner:
         finally:
             batch.disown()
         return used
+
+
+def csv_structure(data, delimiter=b",", quote=b'"'):
+    """(records, fields, strict, open) of data: strict if all quotes open and close at field boundaries as RFC 4180 says
+    (if not, the counts mean little), open if a quote is open at the end. Empty lines are no records."""
+    cdef Py_buffer view
+    cdef mg_csv_dialect d
+    cdef mg_csv_shape shape
+    memset(&d, 0, sizeof(d))
+    fill_dialect(&d, delimiter, quote)
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    with nogil:
+        mg_csv_structure(&d, <const uint8_t *>view.buf, <size_t>view.len, &shape)
+    PyBuffer_Release(&view)
+    return shape.records, shape.fields, bool(shape.strict), bool(shape.open)

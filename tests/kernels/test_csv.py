@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailgenius import _native
-from mailgenius._native import Batch, CsvScanner
+from mailgenius._native import Batch, CsvScanner, csv_structure
 from tests.kernels.csv_reference import Dialect, Row, reference, scan
 
 if TYPE_CHECKING:
@@ -103,6 +103,19 @@ def test_equals_the_reference(trim: bool, limits: dict[str, int]) -> None:
         assert scan(data, d) == expected, data
         at = cuts(rng, len(data))
         assert scan(data, d, at, max_rows=rng.choice([1, 2, 65536])) == expected, (data, at)
+
+
+def test_big_file(isa: str) -> None:
+    """Many chunks, cut into windows; the same for every instruction set as for the plain one."""
+    rng = random.Random(2**20)
+    for end in (b"\n", b"\r\n", b"mixed"):
+        data = lead_file(rng, 4000, end, 0.001)
+        at = sorted({rng.randrange(len(data)) for _ in range(5)})
+        got = scan(data, Dialect(), at, max_rows=1000)
+        _native.force_isa("scalar")
+        assert got == scan(data, Dialect())
+        _native.force_isa(isa)
+        assert len(got) > 3900
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r", b"mixed"])
@@ -252,6 +265,56 @@ def test_hostile_files_take_linear_time() -> None:
             scanner, batch, start = Dialect(**limits).scanner(), Batch(), 0  # type: ignore[arg-type]
             while start < len(data):
                 start += scanner.scan(batch, data, start, len(data), True)
+
+
+def shape(data: bytes) -> tuple[int, int, bool, bool]:
+    """csv_structure, byte by byte: every quote must open behind a boundary and close before one."""
+    records, fields, inside, strict, i = 0, 0, False, True, 0
+    start, begin = 0, 0  # of the record, of the field
+    while i < len(data):
+        c = data[i : i + 1]
+        if inside:
+            if c == b'"' and data[i + 1 : i + 2] == b'"':
+                i += 1
+            elif c == b'"':
+                inside = False
+                strict = strict and data[i + 1 : i + 2] in (b"", b",", b"\n", b"\r")
+        elif c == b'"':
+            strict = strict and i == begin
+            inside = True
+        elif c == b",":
+            fields += 1
+            begin = i + 1
+        elif c in b"\r\n":
+            if i > start:
+                records, fields = records + 1, fields + 1
+            i += data[i : i + 2] == b"\r\n"
+            start = begin = i + 1
+        i += 1
+    last = start < len(data)
+    return records + last, fields + last, strict, inside
+
+
+def test_structure() -> None:
+    rng = random.Random(64)
+    compared = 0
+    for _ in range(800):
+        data = messy(rng, rng.randrange(200)) if rng.random() < 0.5 else lead_file(rng, rng.randrange(40), b"mixed")
+        if rng.random() < 0.5:
+            data = data.replace(b"\r", b"")
+        expected = shape(data)
+        got = csv_structure(data)
+        assert got[2:] == expected[2:], data
+        if got[2]:
+            assert got == expected, data
+            compared += 1
+            if not got[3]:
+                rows = scan(data, Dialect(trim=False))
+                assert (len(rows), sum(len(row.fields) for row in rows)) == got[:2]
+    assert compared > 200
+    assert csv_structure(b"a;'b;c'\n", b";", b"'") == (1, 2, True, False)
+    assert csv_structure(b'a,"b\n', quote=b"") == (1, 2, True, False)
+    assert csv_structure(b"") == (0, 0, True, False)
 
 
 def test_batch_guards_its_rows() -> None:

@@ -18,4 +18,20 @@ typedef struct {
 /* Room for `rows` more rows and `fields` more fields. */
 mg_status mg_csv_room(mg_batch *b, size_t rows, size_t fields);
 
+/* The mask scanner: appends the rows from run->pos on, up to the first record that it must leave to the automaton (bad
+ * quotes, a limit, the end of the input) or max_rows. The automaton goes on at run->pos. MG_OK or MG_NOMEM. */
+mg_status mg_csv_masks_scalar(mg_csv_run *run);
+void mg_csv_shape_scalar(const mg_csv_dialect *d, const uint8_t *p, size_t n, mg_csv_shape *out);
+#if defined(__x86_64__)
+mg_status mg_csv_masks_sse42(mg_csv_run *run);
+mg_status mg_csv_masks_avx2(mg_csv_run *run);
+mg_status mg_csv_masks_avx512(mg_csv_run *run);
+void mg_csv_shape_sse42(const mg_csv_dialect *d, const uint8_t *p, size_t n, mg_csv_shape *out);
+void mg_csv_shape_avx2(const mg_csv_dialect *d, const uint8_t *p, size_t n, mg_csv_shape *out);
+void mg_csv_shape_avx512(const mg_csv_dialect *d, const uint8_t *p, size_t n, mg_csv_shape *out);
+#elif defined(__aarch64__)
+mg_status mg_csv_masks_neon(mg_csv_run *run);
+void mg_csv_shape_neon(const mg_csv_dialect *d, const uint8_t *p, size_t n, mg_csv_shape *out);
+#endif
+
 #endif

@@ -21,6 +21,10 @@ static inline uint64_t equal64(mg_block b, mg_splat c) {
     uint64_t low = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(b.a, c));
     return low | (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(b.b, c)) << 32;
 }
+static inline uint64_t any64(mg_block b, mg_splat c) { /* not 0 if any byte is c */
+    return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(_mm256_cmpeq_epi8(b.a, c), _mm256_cmpeq_epi8(b.b, c)));
+}
+static inline uint64_t popcount64(uint64_t m) { return (uint64_t)__builtin_popcountll(m); }
 static inline uint64_t prefix_xor(uint64_t m) {
     __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)m), _mm_set1_epi8((char)0xff), 0);
     return (uint64_t)_mm_cvtsi128_si64(product);

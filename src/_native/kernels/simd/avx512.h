@@ -16,6 +16,8 @@ typedef __m512i mg_splat;
 static inline mg_splat splat(uint8_t c) { return _mm512_set1_epi8((char)c); }
 static inline mg_block load64(const uint8_t *p) { return _mm512_loadu_si512(p); }
 static inline uint64_t equal64(mg_block b, mg_splat c) { return _mm512_cmpeq_epi8_mask(b, c); }
+static inline uint64_t any64(mg_block b, mg_splat c) { return equal64(b, c); }
+static inline uint64_t popcount64(uint64_t m) { return (uint64_t)__builtin_popcountll(m); }
 static inline uint64_t prefix_xor(uint64_t m) {
     __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)m), _mm_set1_epi8((char)0xff), 0);
     return (uint64_t)_mm_cvtsi128_si64(product);

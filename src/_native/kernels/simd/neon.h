@@ -21,6 +21,11 @@ static inline uint64_t equal64(mg_block b, mg_splat c) {
     low = vpaddq_u8(low, low);
     return vgetq_lane_u64(vreinterpretq_u64_u8(low), 0);
 }
+static inline uint64_t any64(mg_block b, mg_splat c) { /* not 0 if any byte is c */
+    uint8x16_t m = vorrq_u8(vceqq_u8(b.v[0], c), vceqq_u8(b.v[1], c));
+    return vmaxvq_u8(vorrq_u8(m, vorrq_u8(vceqq_u8(b.v[2], c), vceqq_u8(b.v[3], c))));
+}
+static inline uint64_t popcount64(uint64_t m) { return (uint64_t)__builtin_popcountll(m); }
 static inline uint64_t prefix_xor(uint64_t m) { /* PMULL is optional on aarch64 */
     for (int s = 1; s < 64; s *= 2) m ^= m << s;
     return m;

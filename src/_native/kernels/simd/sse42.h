@@ -24,6 +24,12 @@ static inline uint64_t equal64(mg_block b, mg_splat c) {
         m |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(b.v[i], c)) << (16 * i);
     return m;
 }
+static inline uint64_t any64(mg_block b, mg_splat c) { /* not 0 if any byte is c */
+    __m128i m = _mm_cmpeq_epi8(b.v[0], c);
+    for (int i = 1; i < 4; i++) m = _mm_or_si128(m, _mm_cmpeq_epi8(b.v[i], c));
+    return (uint32_t)_mm_movemask_epi8(m);
+}
+static inline uint64_t popcount64(uint64_t m) { return (uint64_t)__builtin_popcountll(m); }
 static inline uint64_t prefix_xor(uint64_t m) {
     __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)m), _mm_set1_epi8((char)0xff), 0);
     return (uint64_t)_mm_cvtsi128_si64(product);
