@@ -20,7 +20,7 @@ class FaultProxy:
         self.sent = 0
         self.at: int | None = None
         self.action: Callable[[], None] = self.cut
-        self.fired = threading.Event()
+        self.done = threading.Event()  # the action has been taken, to its end
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -31,7 +31,7 @@ class FaultProxy:
         """From now on, at ``at`` bytes more, ``action``."""
         with self._lock:
             self.sent, self.at, self.action = 0, at, action
-            self.fired.clear()
+            self.done.clear()
 
     def cut(self) -> None:
         """Closes every connection through the proxy, both sides, without a word."""
@@ -87,4 +87,4 @@ class FaultProxy:
                 self.at = None
         if fire:
             self.action()
-            self.fired.set()
+            self.done.set()

@@ -212,6 +212,14 @@ def test_dry_run_counts_and_stores_nothing(importer: Importer, pool: Pool) -> No
     assert pool.fetch_value("select count(*) from mailgenius.imports") == 1
 
 
+def test_a_bad_source_leaves_nothing_behind(importer: Importer, pool: Pool) -> None:
+    with pytest.raises(errors.SourceError, match="e-mail"):
+        importer.run(b"name,city\nAna,Recife\n", workspace="acme")
+    assert pool.fetch_value("select count(*) from mailgenius.workspaces") == 0
+    with pytest.raises(errors.ConfigError, match="not a workspace name"):
+        importer.run(b"email\na@x.com\n", workspace="Not A Slug")
+
+
 def test_preview(importer: Importer, pool: Pool) -> None:
     shown = importer.preview(b"Correo;Nombre;Fecha de alta\na@x.com;Ana;31/12/2025\nb;;\n", rows=5)
     assert (shown.delimiter, shown.has_header, shown.dates) == (";", True, "dmy")

@@ -142,11 +142,13 @@ class Job:
 
     def run(self, entry: Entry | None = None) -> ImportReport:
         """Reads, then loads. With ``entry``: goes on with that import."""
-        workspace_id = self.leads.ensure_workspace(self.workspace) if entry is None else entry.workspace_id
+        if entry is None:
+            self.workspace_id()  # a bad name or an unreachable database is better known before reading
         reading, intake = self.read()
         digest = self.source.digest()
         lanes = split(self.store.runs, 1 if self.options.atomic else self.lanes)
         if entry is None:
+            workspace_id = self.leads.ensure_workspace(self.workspace)
             stamp = datetime.now(UTC)
             request = Request(
                 options=self.options,
@@ -163,7 +165,7 @@ class Job:
                     f"{self.source.name} does not hold the bytes that import {entry.import_id} began with, so it cannot go "
                     "on with them. Give the original as resume(import_id, source=...), or undo and run anew"
                 )
-            import_id, stamp = entry.import_id, entry.started_at
+            workspace_id, import_id, stamp = entry.workspace_id, entry.import_id, entry.started_at
             lanes = self.ledger.reopen(entry, lanes)
         try:
             self.load(self.target(workspace_id, import_id, stamp, reading), reading, intake, lanes)
@@ -180,11 +182,8 @@ class Job:
     def rehearse(self) -> ImportReport:
         """A dry run: everything but writing."""
         reading, intake = self.read()
-        try:
-            workspace_id = self.leads.workspace_id(self.workspace)
-        except NotFound:
-            workspace_id = -1  # a run would make it; nobody has leads there
-        target = self.target(workspace_id, None, datetime.now(UTC), reading)
+        workspace_id = self.workspace_id()
+        target = self.target(-1 if workspace_id is None else workspace_id, None, datetime.now(UTC), reading)
         counts = self.load(target, reading, intake, split(self.store.runs, self.lanes))
         return self.report(reading, intake, counts, None)
 
@@ -228,6 +227,13 @@ class Job:
             warnings=reading.warnings,
             rows=shown,
         )
+
+    def workspace_id(self) -> int | None:
+        """None: there is no such workspace yet, and so no leads in it."""
+        try:
+            return self.leads.workspace_id(self.workspace)
+        except NotFound:
+            return None
 
     @property
     def lanes(self) -> int:
