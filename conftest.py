@@ -20,6 +20,8 @@ import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
+import mailgenius
+
 ROOT = Path(__file__).parent
 LEADS = """\
 E-mail,First name,Last name,Company,Country,Birthday
@@ -33,22 +35,22 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 @pytest.fixture(scope="session")
-def docs_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The data folder of all pages. One user holds its server, so that it need not start anew for every block."""
-    import mailgenius  # here, so that tests/house runs before the core is built
+def docs_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mailgenius.Mailgenius]:
+    """The database of all pages. One user holds its server, so that it need not start anew for every block."""
 
     folder = tmp_path_factory.mktemp("home")
-    with mailgenius.open(home=folder):
-        yield folder
+    with mailgenius.open(home=folder) as mg:
+        yield mg
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory, docs_home: Path) -> Iterator[Path]:
+def page(tmp_path_factory: pytest.TempPathFactory, docs_database: mailgenius.Mailgenius) -> Iterator[Path]:
+    docs_database.pool.execute("truncate mailgenius.workspaces, mailgenius.leads cascade")  # each page begins with none
     folder = tmp_path_factory.mktemp("page")
     (folder / "leads.csv").write_text(LEADS, "utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setenv("MAILGENIUS_HOME", str(docs_home))
+        patch.setenv("MAILGENIUS_HOME", str(docs_database.settings.home))
         patch.delenv("MAILGENIUS_DATABASE_URL", raising=False)
         yield folder
 
