@@ -81,7 +81,7 @@ cdef extern from *:
     bint MG_FREE_THREADED
 
 __all__ += ["ALLOW_QUOTED", "ALLOW_SPECIAL_USE", "address_check", "address_list", "address_normalize", "address_offsets",
-            "address_offsets32"]
+            "address_offsets32", "address_reason"]
 
 ALLOW_QUOTED = MG_ADDR_ALLOW_QUOTED
 ALLOW_SPECIAL_USE = MG_ADDR_ALLOW_SPECIAL_USE
@@ -117,6 +117,12 @@ def address_normalize(address, uint32_t options=0):
     text = mg_ascii_new(n, &room)
     memcpy(room, norm, n)
     return text
+
+
+def address_reason(bytes address not None, uint32_t options=0):
+    """The reason number alone."""
+    cdef uint32_t at = 0
+    return mg_address_check(<const uint8_t *>PyBytes_AS_STRING(address), PyBytes_GET_SIZE(address), options, NULL, &at)
 
 
 cdef uint8_t *_address_out(object out, Py_buffer *view, Py_ssize_t n) except? NULL:

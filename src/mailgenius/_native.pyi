@@ -59,6 +59,7 @@ ALLOW_QUOTED: int
 ALLOW_SPECIAL_USE: int
 
 def address_check(address: Buffer, options: int = 0) -> tuple[int, int, bytes | None]: ...
+def address_reason(address: bytes, options: int = 0) -> int: ...
 def address_normalize(address: str, options: int = 0) -> str | int: ...
 def address_list(addresses: list[Any], options: int, reasons: Buffer | NDArray[Any]) -> None: ...
 def address_offsets(
@@ -92,6 +93,7 @@ __all__ += [
     "address_normalize",
     "address_offsets",
     "address_offsets32",
+    "address_reason",
 ]
 
 # encode.pxi

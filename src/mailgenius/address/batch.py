@@ -9,7 +9,7 @@ import numpy as np
 
 from mailgenius._native import REASONS, AddressColumn, address_list
 from mailgenius.address.check import EmailCheck, options_of
-from mailgenius.address.idn import IDN, resolve_text, resolver
+from mailgenius.address.idn import IDN, resolver
 from mailgenius.address.lists import current
 from mailgenius.address.suggest import suggest
 
@@ -142,7 +142,7 @@ def validate_emails(
     resolved: dict[int, str] = {}
     for number in np.flatnonzero(reason == IDN).tolist():
         value = source[number]
-        result = _resolve(value, options)
+        result = resolver.resolve_open(value, options) if isinstance(value, str) else _resolve(value, options)
         if isinstance(result, str):
             resolved[number] = result
             reason[number] = 0
@@ -151,8 +151,6 @@ def validate_emails(
     return EmailChecks(source, reason, resolved)
 
 
-def _resolve(value: str | bytes | None, options: int) -> str | int:
-    if isinstance(value, str):
-        return resolve_text(value, options)
+def _resolve(value: bytes | None, options: int) -> str | int:
     result = resolver.resolve(value or b"", options)
     return result if isinstance(result, int) else result.decode("utf-8")

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from mailgenius._native import ALLOW_QUOTED, ALLOW_SPECIAL_USE, REASON_TEXTS, REASONS, address_normalize
-from mailgenius.address.idn import IDN, NUMBER, resolve_text
+from mailgenius.address.idn import IDN, NUMBER, resolver
 from mailgenius.address.lists import current
 from mailgenius.address.suggest import suggest
 
@@ -94,7 +94,7 @@ def validate_email(address: str, *, allow_quoted: bool = False, allow_special_us
     if isinstance(result, str):
         return EmailCheck(address, True, "ok", result)
     if result == IDN:
-        result = resolve_text(address, options_of(allow_quoted, allow_special_use))
+        result = resolver.resolve_open(address, options_of(allow_quoted, allow_special_use))
         if isinstance(result, str):
             return EmailCheck(address, True, "ok", result)
     return EmailCheck(address, False, REASONS[result], None)

@@ -5,17 +5,16 @@ checked by IDNA2008 (RFC 5890 to 5893) with the ``idna`` package. The normalised
 C, its domain all A-labels. Structure is not judged twice: the kernel sees the address again with every non-ASCII byte
 replaced, so both paths give the same reasons in the same order.
 
-Limits: a few microseconds for a domain seen before, 20 to 100 for a new one; ``max_domains`` are remembered. Which code
+Limits: about a microsecond for a domain seen before, 20 to 100 for a new one; ``max_domains`` are remembered. Which code
 points exist is decided by the Unicode version of the running Python and of ``idna``.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from functools import lru_cache
 
-from mailgenius._native import REASONS, address_check
+from mailgenius._native import REASONS, address_check, address_reason
 
 NUMBER = {code: number for number, code in enumerate(REASONS)}
 OK = NUMBER["ok"]
@@ -30,8 +29,8 @@ _OPEN = {OK, IDN} | {
     for code, number in NUMBER.items()
     if code.startswith("email.domain_") and code not in {"email.domain_empty", "email.domain_literal"}
 }
-_WIDE_BYTES = re.compile(rb"[\x80-\xff]")
-_WIDE = re.compile(r"[^\x00-\x7f]")
+# Every byte that is not ASCII becomes a letter, which no rule of the kernel minds: lengths and structure stay.
+_PLAIN = bytes(range(128)) + b"x" * 128
 
 
 def domain_to_ascii(domain: str) -> str | int:
@@ -83,33 +82,55 @@ class IdnResolver:
             text = address.decode("utf-8")
         except UnicodeDecodeError:
             return _ENCODING
-        for char in _WIDE.findall(text):
-            if unicodedata.category(char)[0] in "CZ":
-                return _CONTROL
-        plain, _, _ = address_check(_WIDE_BYTES.sub(b"x", address), options)
-        if plain not in _OPEN:
-            return plain
+        result = self.resolve_open(text, options)
+        return result if isinstance(result, int) else result.encode("utf-8")
+
+    def resolve_open(self, text: str, options: int) -> str | int:
+        """The same for an address of which the kernel said email.idn."""
+        accepted = self._accept(text, options)
+        return accepted if accepted is not None else self._refuse(text, options)
+
+    def _accept(self, text: str, options: int) -> str | None:
+        """The normalised address, or None: something is wrong with it. The short way, for nearly all."""
+        # Not printable are exactly the categories C (controls, formats, unassigned …) and Z (separators), space aside,
+        # which the kernel refuses. What is too long is not even remembered as a domain.
+        if len(text) > 254 or not text.isprintable() or len(text.encode("utf-8")) > 254:
+            return None
+        local, _, domain = text.rpartition("@")
+        ascii_domain = self._ascii(domain)
+        if isinstance(ascii_domain, int):
+            return None
+        if local.isascii():
+            result = f"{local.lower()}@{ascii_domain}"
+            return result if address_reason(result.encode(), options) in (OK, IDN) else None
+        if len(local.encode("utf-8")) > 64 or not unicodedata.is_normalized("NFC", local):
+            return None
+        # Lower case may compose or grow (U+0130 becomes two code points), so the limits are checked on the result.
+        result = f"{unicodedata.normalize('NFC', local.lower())}@{ascii_domain}"
+        return result if address_reason(result.encode("utf-8").translate(_PLAIN), options) in (OK, IDN) else None
+
+    def _refuse(self, text: str, options: int) -> int:
+        """What is wrong with an address that _accept did not take; its checks again, in the order of the reasons."""
+        try:
+            address = text.encode("utf-8")
+        except UnicodeEncodeError:  # lone surrogates
+            return _ENCODING
+        if len(address) > 254:
+            return address_reason(address, options)
+        if any(char > "\x7f" and unicodedata.category(char)[0] in "CZ" for char in text):
+            return _CONTROL
+        reason = address_reason(address.translate(_PLAIN), options)
+        if reason not in _OPEN:
+            return reason
         local, _, domain = text.rpartition("@")
         if not unicodedata.is_normalized("NFC", local):
             return _NOT_NFC
         ascii_domain = self._ascii(domain)
         if isinstance(ascii_domain, int):
             return ascii_domain
-        # Lower case may compose or grow (U+0130 becomes two code points), so the limits are checked on the result.
-        result = (unicodedata.normalize("NFC", local.lower()) + "@" + ascii_domain).encode("utf-8")
-        plain, _, _ = address_check(_WIDE_BYTES.sub(b"x", result), options)
-        return result if plain in (OK, IDN) else plain
+        result = f"{unicodedata.normalize('NFC', local.lower())}@{ascii_domain}"
+        return address_reason(result.encode("utf-8").translate(_PLAIN), options)
 
 
 resolver = IdnResolver()
 """The process's own, used by ``validate_email`` and ``validate_emails``."""
-
-
-def resolve_text(address: str, options: int) -> str | int:
-    """``resolver.resolve`` for str; a lone surrogate is an encoding error."""
-    try:
-        data = address.encode("utf-8")
-    except UnicodeEncodeError:
-        return _ENCODING
-    result = resolver.resolve(data, options)
-    return result if isinstance(result, int) else result.decode("utf-8")

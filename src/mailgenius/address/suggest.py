@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from mailgenius.address.idn import resolve_text
+from mailgenius._native import address_normalize
+from mailgenius.address.idn import IDN, resolver
 from mailgenius.address.lists import MAX_DOMAINS, current
 from mailgenius.address.tables import BRANDS, PLAIN_WORDS, SUFFIX_TYPOS, TOP_TYPOS
 
@@ -129,5 +130,8 @@ def suggest(address: str, normalized: str | None) -> str | None:
         return None
     domain = domain.lower()
     better = suggest_domain(domain)
-    result = resolve_text(f"{local}@{better or domain}", 0)
+    meant = f"{local}@{better or domain}"
+    result = address_normalize(meant)
+    if result == IDN:
+        result = resolver.resolve_open(meant, 0)
     return result if isinstance(result, str) and result != address else None
