@@ -122,7 +122,8 @@ mg_status mg_merge_bounds(mg_merge *m, const uint8_t *lo, size_t lo_len, const u
 }
 
 static int up_to(const uint8_t *key, uint32_t len, const mg_buf *bound) {
-    int c = memcmp(key, bound->data, len < bound->len ? len : bound->len);
+    size_t least = len < bound->len ? len : bound->len;
+    int c = least ? memcmp(key, bound->data, least) : 0;
     return c < 0 || (c == 0 && len <= bound->len);
 }
 

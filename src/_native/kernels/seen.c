@@ -66,7 +66,10 @@ static const uint8_t ones[32] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 25
 static inline pair load_pair(const uint8_t *p, size_t n, const uint8_t *end) { /* n <= 16; zeros behind them */
     const uint8_t *mask = ones + 16 - n;
     uint8_t copy[16] = {0};
-    if (MG_UNLIKELY(end - p < 16)) p = memcpy(copy, p, n);
+    if (MG_UNLIKELY(end - p < 16)) {
+        if (n) memcpy(copy, p, n);
+        p = copy;
+    }
     return (pair){mg_load64(p) & mg_load64(mask), mg_load64(p + 8) & mg_load64(mask + 8)};
 }
 
