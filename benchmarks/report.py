@@ -95,8 +95,8 @@ def _race_table(scenario: str, figures: dict[str, Figure]) -> list[str]:
     prefix = scenario + "/"
     base = figures.get(prefix + "mailgenius") or figures.get(prefix + "mailgenius skip")
     lines = [
-        "| way | median s | each run | × mailgenius | client CPU s | memory MiB | |",
-        "|---|---:|---|---:|---:|---:|---|",
+        "| way | median s | each run | × mailgenius | server CPU s | client CPU s | memory MiB | |",
+        "|---|---:|---|---:|---:|---:|---:|---|",
     ]
     for name, figure in figures.items():
         if not name.startswith(prefix) or ":" in name:
@@ -105,7 +105,8 @@ def _race_table(scenario: str, figures: dict[str, Figure]) -> list[str]:
         cpu, memory = figures.get(f"{name}: client CPU"), figures.get(f"{name}: memory")
         lines.append(
             f"| {way} | {figure.value:.2f} | {', '.join(f'{r:.2f}' for r in figure.runs)} "
-            f"| {figure.value / base.value if base else 0:.2f} | {f'{cpu.value:.2f}' if cpu else '–'} "
+            f"| {figure.value / base.value if base else 0:.2f} "
+            f"| {figures[f'{name}: server CPU'].value:.2f} | {f'{cpu.value:.2f}' if cpu else '–'} "
             f"| {f'{memory.value:.0f}' if memory else '–'} | {figure.note} |"
         )
     return lines

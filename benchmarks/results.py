@@ -70,6 +70,8 @@ class Results(msgspec.Struct):
     ) -> None:
         load = max(o.load for o in outcomes)
         self.put(f"{scenario}/{name}", [o.seconds for o in outcomes], "s", note=note, load=load, command=command)
+        server = [o.server_cpu for o in outcomes]
+        self.put(f"{scenario}/{name}: server CPU", server, "s", load=load, command=command)
         if any(o.cpu for o in outcomes):
             self.put(f"{scenario}/{name}: client CPU", [o.cpu for o in outcomes], "s", load=load, command=command)
             self.put(f"{scenario}/{name}: memory", [o.rss / 2**20 for o in outcomes], "MiB", load=load, command=command)

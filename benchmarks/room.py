@@ -41,6 +41,7 @@ class Outcome(msgspec.Struct):
 
     seconds: float
     cpu: float = 0.0  # user + system of the client process
+    server_cpu: float = 0.0  # user + system of all PostgreSQL processes
     rss: int = 0  # peak bytes above the process with everything imported
     inserted: int = 0
     updated: int | None = None
@@ -129,7 +130,7 @@ class Room:
 
     def run(self, contender: Contender) -> Outcome:
         conninfo = self.fresh(contender.template)
-        load = os.getloadavg()[0]
+        load, server_cpu = os.getloadavg()[0], _server_cpu(self.server.pid)
         if contender.module == "psql_copy":
             from .peers import psql_copy
 
@@ -139,6 +140,7 @@ class Room:
         else:
             outcome = run_one(contender.module, contender.path, conninfo, contender.keywords)
         outcome.load = load
+        outcome.server_cpu = _server_cpu(self.server.pid) - server_cpu
         with psycopg.connect(conninfo) as conn:
             there = conn.execute("select count(*) from mailgenius.leads").fetchone()[0]  # type: ignore[index]
         for name, value in contender.expect.items():
@@ -147,6 +149,7 @@ class Room:
                 raise SystemExit(f"{contender.name}: {name} is {found}, must be {value}")
         outcome.seconds /= contender.scale
         outcome.cpu /= contender.scale
+        outcome.server_cpu /= contender.scale
         return outcome
 
     def race(self, contenders: Sequence[Contender], runs: int, say: Callable[[str], None]) -> dict[str, list[Outcome]]:
@@ -174,6 +177,22 @@ def run_one(module: str, path: str, conninfo: str, keywords: dict[str, Any]) -> 
 
 def middle(outcomes: Sequence[Outcome], field: str = "seconds") -> float:
     return statistics.median(getattr(o, field) for o in outcomes)
+
+
+def _server_cpu(pid: int) -> float:
+    """Processor seconds of a PostgreSQL so far: its living processes and those it has buried."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            head, _, tail = stat.read_text().rpartition(")")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        fields = tail.split()  # from the third on: state, parent, …
+        if int(head.split(None, 1)[0]) == pid:
+            ticks += sum(map(int, fields[11:15]))
+        elif int(fields[1]) == pid:
+            ticks += sum(map(int, fields[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _bin(pid: int) -> Path:
