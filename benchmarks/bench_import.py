@@ -34,8 +34,21 @@ def kernels(options: Options, results: Results) -> None:
             continue
         options.say(f"kernels: {path.stem}")
         for name, value in importlib.import_module(f"benchmarks.kernels.{path.stem}").measure().items():
-            results.put(f"kernels/{path.stem}: {name}", [value], "", command=options.command("kernels"))
+            results.put(
+                f"kernels/{path.stem}: {name}", [value], unit(path.stem, name), command=options.command("kernels")
+            )
             options.say(f"  {name:<60}{value:16,.2f}")
+
+
+def unit(module: str, name: str) -> str:
+    """Of a kernel's figure, which is named by its author."""
+    if "GB/s" in name or module == "csv_scan":
+        return "GB/s"
+    if "ns a" in name:
+        return "ns"
+    if "/s" in name:
+        return "/s"
+    return "B" if name.startswith("bytes") else ""
 
 
 def main() -> int:

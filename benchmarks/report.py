@@ -67,7 +67,7 @@ def judge(target: Target, figures: dict[str, Figure]) -> Verdict:
 
 
 def number(value: float, unit: str = "") -> str:
-    if unit == "rows/s" or value >= 1000:
+    if value >= 1000:
         text = f"{value / 1e6:,.1f} M" if value >= 1e6 else f"{value:,.0f} "
     elif value >= 100:
         text = f"{value:,.0f} "
