@@ -212,4 +212,5 @@ def address_offsets32(data, offsets, uint32_t options, reasons, normalized=None)
     _address_offsets(data, offsets, 4, options, reasons, normalized)
 
 
+include "address_open.pxi"
 include "address_arrow.pxi"

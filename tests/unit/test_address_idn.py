@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailgenius import validate_email
-from mailgenius._native import REASONS, address_check
+from mailgenius._native import REASONS, address_accept, address_check
 from mailgenius.address import IdnResolver
 
 CORPUS = json.loads((Path(__file__).parents[1] / "data" / "addresses.json").read_text("utf-8"))
@@ -113,12 +113,28 @@ def test_bytes_that_are_not_utf8() -> None:
 
 def test_domains_are_remembered_up_to_a_bound() -> None:
     resolver = IdnResolver(max_domains=100)
-    for number in range(300):
+    for number in range(330):
         assert resolver.resolve(f"a@ü{number}.de".encode()) == b"a@xn--" + f"ü{number}".encode("punycode") + b".de"
-    assert resolver._ascii.cache_info().currsize == 100
-    hits = resolver._ascii.cache_info().hits
-    assert resolver.resolve("someone.else@ü299.de".encode())
-    assert resolver._ascii.cache_info().hits == hits + 1
+        assert resolver.resolve(f"b@ü{number}.de".encode()) == b"b@xn--" + f"ü{number}".encode("punycode") + b".de"
+        assert len(resolver._known) <= 100
+    assert len(resolver._known) == 30
+
+
+def test_long_texts_are_not_remembered() -> None:
+    resolver = IdnResolver()
+    assert resolver.resolve_open("é@" + "ü" * 1_000_000, 0) == REASONS.index("email.domain_too_long")
+    assert not resolver._known
+
+
+@given(addresses, st.sampled_from([0, 1, 2, 3]))
+@settings(max_examples=1000, deadline=None)
+def test_a_domain_met_before_changes_nothing(address: str, options: int) -> None:
+    """The short way and the long way say the same."""
+    resolver = IdnResolver()
+    first = resolver.resolve_open(address, options)
+    assert resolver.resolve_open(address, options) == first
+    assert resolver._judge(address, options) == first
+    assert isinstance(first, str) == (address_accept(address, resolver._known, options) is not None)
 
 
 def test_threads_may_share_a_resolver() -> None:

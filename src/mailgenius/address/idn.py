@@ -12,9 +12,8 @@ points exist is decided by the Unicode version of the running Python and of ``id
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
 
-from mailgenius._native import REASONS, address_check, address_reason
+from mailgenius._native import REASONS, address_accept, address_check, address_reason
 
 NUMBER = {code: number for number, code in enumerate(REASONS)}
 OK = NUMBER["ok"]
@@ -62,11 +61,13 @@ def domain_to_ascii(domain: str) -> str | int:
 class IdnResolver:
     """Decides addresses of any kind; safe to share between threads.
 
-    ``max_domains``: how many domains are remembered (about 300 bytes each), the least recently used dropped first.
+    ``max_domains``: how many domains are remembered, about 300 bytes each. When there is no more room, all are forgotten
+    at once: that costs less than keeping an order, and a list seldom has as many.
     """
 
     def __init__(self, max_domains: int = 32_768) -> None:
-        self._ascii = lru_cache(maxsize=max_domains)(domain_to_ascii)
+        self._max_domains = max_domains
+        self._known: dict[str, str | int] = {}  # domain as written -> A-label form, or why there is none
 
     def resolve(self, address: bytes, options: int = 0) -> bytes | int:
         """The normalised address (UTF-8), or the number of the reason it is refused for, never that of email.idn.
@@ -87,30 +88,11 @@ class IdnResolver:
 
     def resolve_open(self, text: str, options: int) -> str | int:
         """The same for an address of which the kernel said email.idn."""
-        accepted = self._accept(text, options)
-        return accepted if accepted is not None else self._refuse(text, options)
+        accepted = address_accept(text, self._known, options)
+        return accepted if accepted is not None else self._judge(text, options)
 
-    def _accept(self, text: str, options: int) -> str | None:
-        """The normalised address, or None: something is wrong with it. The short way, for nearly all."""
-        # Not printable are exactly the categories C (controls, formats, unassigned …) and Z (separators), space aside,
-        # which the kernel refuses. What is too long is not even remembered as a domain.
-        if len(text) > 254 or not text.isprintable() or len(text.encode("utf-8")) > 254:
-            return None
-        local, _, domain = text.rpartition("@")
-        ascii_domain = self._ascii(domain)
-        if isinstance(ascii_domain, int):
-            return None
-        if local.isascii():
-            result = f"{local.lower()}@{ascii_domain}"
-            return result if address_reason(result.encode(), options) in (OK, IDN) else None
-        if len(local.encode("utf-8")) > 64 or not unicodedata.is_normalized("NFC", local):
-            return None
-        # Lower case may compose or grow (U+0130 becomes two code points), so the limits are checked on the result.
-        result = f"{unicodedata.normalize('NFC', local.lower())}@{ascii_domain}"
-        return result if address_reason(result.encode("utf-8").translate(_PLAIN), options) in (OK, IDN) else None
-
-    def _refuse(self, text: str, options: int) -> int:
-        """What is wrong with an address that _accept did not take; its checks again, in the order of the reasons."""
+    def _judge(self, text: str, options: int) -> str | int:
+        """The long way: for a domain not met before, or to say what is wrong. Checks stand in the order of reasons."""
         try:
             address = text.encode("utf-8")
         except UnicodeEncodeError:  # lone surrogates
@@ -125,11 +107,22 @@ class IdnResolver:
         local, _, domain = text.rpartition("@")
         if not unicodedata.is_normalized("NFC", local):
             return _NOT_NFC
-        ascii_domain = self._ascii(domain)
+        ascii_domain = self._domain(domain)
         if isinstance(ascii_domain, int):
             return ascii_domain
+        # Lower case may grow (U+0130 becomes two code points), so the limits are checked once more on the result.
         result = f"{unicodedata.normalize('NFC', local.lower())}@{ascii_domain}"
-        return address_reason(result.encode("utf-8").translate(_PLAIN), options)
+        reason = address_reason(result.encode("utf-8").translate(_PLAIN), options)
+        return result if reason in (OK, IDN) else reason
+
+    def _domain(self, domain: str) -> str | int:
+        known = self._known.get(domain)
+        if known is None:
+            known = domain_to_ascii(domain)
+            if len(self._known) >= self._max_domains:
+                self._known.clear()
+            self._known[domain] = known
+        return known
 
 
 resolver = IdnResolver()
