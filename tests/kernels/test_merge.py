@@ -207,6 +207,26 @@ def test_duplicates_in_parts() -> None:
         assert [d for start in range(0, 120, 7) for d in chunk.duplicates(start, start + 7)] == everything
 
 
+def test_a_list_of_duplicates_has_an_end() -> None:
+    """One address over and over: the list is drained as it fills, and the chunk still ends behind the last of them."""
+    same = record(b"a@example.com", 1)
+    merged, chunk = Merge(1), Chunk()
+    merged.feed(0, same * 600_000 + record(b"b@example.com", 2))
+    listed = []
+    while (answer := merged.next(chunk, 1)) == -3:
+        listed.append(len(chunk.duplicates()))
+        assert chunk.duplicates(0, 1) == [(1, 1, b"a@example.com")]
+        chunk.drop_duplicates()
+    assert answer == -2
+    assert (len(chunk), chunk.key(0)) == (1, b"a@example.com")
+    assert sum(listed) + len(chunk.duplicates()) == chunk.duplicate_count == 599_999
+    chunk.clear()
+    assert merged.next(chunk, 1) == 0
+    merged.feed(0, None)
+    assert merged.next(chunk, 1) == -1
+    assert (chunk.key(0), chunk.duplicate_count) == (b"b@example.com", 0)
+
+
 def test_two_merges_share_blocks() -> None:
     rng = random.Random(11)
     rows = [(b"%05d@example.com" % rng.randrange(20000), line) for line in range(40000)]

@@ -1,6 +1,8 @@
 """seen.c: equal to a dict of first occurrences, small, and not to be slowed down by chosen keys."""
 
 import random
+import subprocess
+import sys
 import threading
 import time
 
@@ -180,6 +182,35 @@ def test_threads_share_a_set() -> None:
     assert len(seen) == len(keys)
     numbers = np.unique(np.concatenate(firsts))
     assert numbers.size == len(keys)
+
+
+OUT_OF_MEMORY = """
+import resource
+from mailgenius import EmailSet
+import numpy
+seen, added = EmailSet(), 0
+in_use = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (in_use + (48 << 20), -1))
+try:
+    for added in range(0, 10**8, 10_000):
+        seen.add_many([f"user{i}@example.com" for i in range(added, added + 10_000)])
+except MemoryError:
+    pass
+else:
+    raise SystemExit("memory never ran out")
+kept = len(seen)
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+assert 200_000 < added <= kept <= added + 10_000, (added, kept)
+assert all(f"user{i}@example.com" in seen for i in range(0, added, 7))
+again = [f"user{i}@example.com" for i in range(added + 20_000)]
+assert seen.add_many(again)[:added].tolist() == list(range(added))
+assert len(seen) == added + 20_000
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_set_survives_running_out_of_memory() -> None:
+    subprocess.run([sys.executable, "-c", OUT_OF_MEMORY], check=True)
 
 
 def test_a_set_says_no_to_what_it_cannot_hold() -> None:
