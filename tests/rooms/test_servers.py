@@ -149,6 +149,10 @@ def test_restart_and_kill_keep_the_connection_string(folder):
         assert value(dsn, "select n from t") == 42
         with pytest.raises(ServerError, match="unknown mode"):
             server.restart("gently")
+        sockets = server.socket_dir
+        server.kill()
+    assert not sockets.exists()
+    assert not (folder / "server.json").exists()
 
 
 def test_start_revives_a_killed_server(folder):

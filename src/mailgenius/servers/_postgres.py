@@ -166,6 +166,10 @@ class PostgresServer:
                 self._end(signal.SIGINT)  # the keeper was killed, or has just stopped the server
             elif last:
                 wait_for(lambda: not self.alive and not self._keeper_lives(), self._timeout)
+            if last and (state := self._folder.state()) is not None and not self._runs(state):
+                # Left by a server that was killed or stopped: its keeper kept them for a restart.
+                shutil.rmtree(state.socket_dir, ignore_errors=True)
+                self._folder.forget_state()
         self._leave()
 
     def stop(self, mode: str = "fast") -> None:
@@ -368,34 +372,26 @@ class PostgresServer:
         if not folder.pgdata.exists():
             make_cluster(folder, install, run_as, self._password)
         folder.trim_log()
+        release = version(install, run_as) or ""
         while True:
             port = self._choose_port(old)
             sockets = socket_folder([known for known in (self._state, old) if known is not None], run_as)
-            overrides = {
-                "listen_addresses": "127.0.0.1" if port else "",
-                "port": str(port or SOCKET_PORT),
-                "unix_socket_directories": sockets,
-                "unix_socket_permissions": "0700",
-                "cluster_name": "mailgenius",
-            }
-            conf = embedded_settings(memory_bytes(), shm=shm_bytes()) | self._settings | overrides
+            state = State(0, 0, sockets, port, release, self._settings)
+            failure: Failure | None = Failure.FATAL
             try:
-                folder.write_into_cluster(folder.pgdata, "postgresql.conf", conf_text(conf), run_as)
-            except OSError as error:
-                raise ServerError(explain(str(error), **where(self._folder))[1]) from error
-            state = State(0, 0, sockets, port, version(install, run_as) or "", self._settings)
-            failure, text = self._run(install, run_as, state, deadline)
+                failure, text = self._run(install, run_as, state, deadline)
+            finally:
+                if failure is not None and (old is None or old.socket_dir != sockets):
+                    shutil.rmtree(sockets, ignore_errors=True)
+                    if failure is not Failure.BUSY:
+                        folder.forget_state()
             if failure is None:
                 return True
             if failure is Failure.BUSY:
                 return False
             if failure is Failure.PORT and self._port == 0 and time.monotonic() < deadline:
                 old = None  # somebody took the free port before us: choose again
-                continue
-            if failure is not Failure.RETRY or time.monotonic() > deadline:
-                if old is None or old.socket_dir != sockets:
-                    shutil.rmtree(sockets, ignore_errors=True)
-                folder.forget_state()
+            elif failure is not Failure.RETRY or time.monotonic() > deadline:
                 raise ServerError(text)
 
     def _run(
@@ -403,6 +399,18 @@ class PostgresServer:
     ) -> tuple[Failure | None, str]:
         """Lets a keeper start the server and waits until it accepts connections."""
         folder = self._folder
+        fixed = {
+            "listen_addresses": "127.0.0.1" if state.port else "",
+            "port": str(state.port or SOCKET_PORT),
+            "unix_socket_directories": state.socket_dir,
+            "unix_socket_permissions": "0700",
+            "cluster_name": "mailgenius",
+        }
+        conf = embedded_settings(memory_bytes(), shm=shm_bytes()) | self._settings | fixed
+        try:
+            folder.write_into_cluster(folder.pgdata, "postgresql.conf", conf_text(conf), run_as)
+        except OSError as error:
+            raise ServerError(explain(str(error), **where(folder))[1]) from error
         log_fd = folder.open_file("postgres.log", os.O_WRONLY | os.O_APPEND)
         data_fd = os.open(folder.pgdata, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
