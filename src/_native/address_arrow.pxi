@@ -262,13 +262,12 @@ cdef class AddressColumn:
     def __len__(self):
         return self.starts[self.count]
 
-    def __getitem__(self, int64_t row):
-        """bytes, or None for null."""
+    cdef TextSpan _span(self, int64_t row) except *:
         cdef Py_ssize_t lo = 0, hi = self.count, mid
         cdef TextArray *array
         cdef TextSpan span
-        if row < 0 or row >= self.starts[self.count]:
-            raise IndexError(f"row {row} of {self.starts[self.count]}")
+        span.p = NULL
+        span.n = -1
         while hi - lo > 1:
             mid = (lo + hi) // 2
             if self.starts[mid] <= row:
@@ -279,13 +278,39 @@ cdef class AddressColumn:
         row -= self.starts[lo]
         if self.index:
             if not _text_valid(array, row):
-                return None
+                return span
             row = _text_index(array, self.index, row)
             array = array.dictionary
             if row < 0 or row >= array.length:
                 raise IndexError("an Arrow index points outside its dictionary")
-        span = _text_span(array, self.kind, row)
+        return _text_span(array, self.kind, row)
+
+    def __getitem__(self, int64_t row):
+        """bytes, or None for null."""
+        cdef TextSpan span
+        if row < 0 or row >= self.starts[self.count]:
+            raise IndexError(f"row {row} of {self.starts[self.count]}")
+        span = self._span(row)
         return None if span.n < 0 else PyBytes_FromStringAndSize(<const char *>span.p, span.n)
+
+    def open(self, dict known not None, uint32_t options, reasons):
+        """address_list_open for a column."""
+        cdef Py_buffer view
+        cdef int64_t n = self.starts[self.count], i
+        cdef uint8_t *out = _address_out(reasons, &view, n)
+        cdef TextSpan span
+        rest = []
+        try:
+            for i in range(n):
+                if out[i] == MG_R_email_idn:
+                    span = self._span(i)
+                    if _open_good(span.p, span.n, known, options):
+                        out[i] = MG_R_ok
+                    else:
+                        rest.append(i)
+        finally:
+            PyBuffer_Release(&view)
+        return rest
 
     def check(self, uint32_t options, reasons):
         """Writes the reason number of each row to the uint8 buffer `reasons`."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mailgenius._native import REASONS, AddressColumn, address_list
+from mailgenius._native import REASONS, AddressColumn, address_list, address_list_open
 from mailgenius.address.check import EmailCheck, options_of
-from mailgenius.address.idn import IDN, resolver
+from mailgenius.address.idn import resolver
 from mailgenius.address.lists import current
 from mailgenius.address.suggest import suggest
 
@@ -29,9 +29,9 @@ class EmailChecks:
     reasons: tuple[str, ...] = REASONS
     """What the numbers of ``reason`` mean. Numbers may differ between versions of mailgenius, codes do not."""
 
-    def __init__(self, source: list[Any] | AddressColumn, reason: NDArray[np.uint8], resolved: dict[int, str]) -> None:
+    def __init__(self, source: list[Any] | AddressColumn, reason: NDArray[np.uint8], options: int) -> None:
         self._source = source
-        self._resolved = resolved
+        self._options = options
         self.reason = reason
         """uint8: index into ``reasons``; 0 is "ok"."""
         self.valid: NDArray[np.bool_] = reason == 0
@@ -44,8 +44,7 @@ class EmailChecks:
         number = range(len(self))[index]
         address = _text(self._source[number])
         code = int(self.reason[number])
-        normalized = None if code else self._resolved.get(number) or address.lower()
-        return EmailCheck(address, code == 0, REASONS[code], normalized)
+        return EmailCheck(address, code == 0, REASONS[code], None if code else self._normal(address))
 
     def __iter__(self) -> Iterator[EmailCheck]:
         return (self[number] for number in range(len(self)))
@@ -62,11 +61,9 @@ class EmailChecks:
     def normalized(self) -> NDArray[np.object_]:
         """object (str or None): lower case, normal form C, the domain as A-labels. None if not valid."""
         result = np.full(len(self), None, dtype=object)
-        source, valid = self._source, self.valid
-        for number in np.flatnonzero(valid).tolist():
-            result[number] = _text(source[number]).lower()
-        for number, address in self._resolved.items():
-            result[number] = address
+        source, normal = self._source, self._normal
+        for number in np.flatnonzero(self.valid).tolist():
+            result[number] = normal(_text(source[number]))
         return result
 
     @cached_property
@@ -91,6 +88,13 @@ class EmailChecks:
     def free(self) -> NDArray[np.bool_]:
         """bool: its domain is a public mailbox provider."""
         return self._flags(current().is_free)
+
+    def _normal(self, address: str) -> str:
+        """The normal form of an address that was found good."""
+        if address.isascii():
+            return address.lower()
+        result = resolver.resolve_open(address, self._options)
+        return result if isinstance(result, str) else ""  # never: it was good
 
     def _flags(self, test: Any) -> NDArray[np.bool_]:
         flags = (address is not None and test(address) for address in self.normalized.tolist())
@@ -137,20 +141,17 @@ def validate_emails(
     reason = np.empty(len(source), dtype=np.uint8)
     if isinstance(source, list):
         address_list(source, options, reason)
+        rest = address_list_open(source, resolver.known, options, reason)
     else:
         source.check(options, reason)
-    resolved: dict[int, str] = {}
-    for number in np.flatnonzero(reason == IDN).tolist():
-        value = source[number]
-        result = resolver.resolve_open(value, options) if isinstance(value, str) else _resolve(value, options)
-        if isinstance(result, str):
-            resolved[number] = result
-            reason[number] = 0
-        else:
-            reason[number] = result
-    return EmailChecks(source, reason, resolved)
+        rest = source.open(resolver.known, options, reason)
+    for number in rest:  # domains met for the first time, rare scripts, and what is wrong
+        reason[number] = _number(source[number], options)
+    return EmailChecks(source, reason, options)
 
 
-def _resolve(value: bytes | None, options: int) -> str | int:
-    result = resolver.resolve(value or b"", options)
-    return result if isinstance(result, int) else result.decode("utf-8")
+def _number(value: str | bytes | None, options: int) -> int:
+    result = (
+        resolver.resolve_open(value, options) if isinstance(value, str) else resolver.resolve(value or b"", options)
+    )
+    return result if isinstance(result, int) else 0

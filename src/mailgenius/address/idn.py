@@ -67,7 +67,8 @@ class IdnResolver:
 
     def __init__(self, max_domains: int = 32_768) -> None:
         self._max_domains = max_domains
-        self._known: dict[str, str | int] = {}  # domain as written -> A-label form, or why there is none
+        self.known: dict[str, str | int] = {}
+        """Domain as written, free of control and formatting characters -> its A-labels, or why there are none."""
 
     def resolve(self, address: bytes, options: int = 0) -> bytes | int:
         """The normalised address (UTF-8), or the number of the reason it is refused for, never that of email.idn.
@@ -88,7 +89,7 @@ class IdnResolver:
 
     def resolve_open(self, text: str, options: int) -> str | int:
         """The same for an address of which the kernel said email.idn."""
-        accepted = address_accept(text, self._known, options)
+        accepted = address_accept(text, self.known, options)
         return accepted if accepted is not None else self._judge(text, options)
 
     def _judge(self, text: str, options: int) -> str | int:
@@ -116,12 +117,12 @@ class IdnResolver:
         return result if reason in (OK, IDN) else reason
 
     def _domain(self, domain: str) -> str | int:
-        known = self._known.get(domain)
+        known = self.known.get(domain)
         if known is None:
             known = domain_to_ascii(domain)
-            if len(self._known) >= self._max_domains:
-                self._known.clear()
-            self._known[domain] = known
+            if len(self.known) >= self._max_domains:
+                self.known.clear()
+            self.known[domain] = known
         return known
 
 
