@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from mailgenius.cli import parser, render
-from mailgenius.cli.exits import MEANING, Exit, exit_for
+from mailgenius.cli.exits import MEANING, Exit, Terminated, exit_for
 from mailgenius.cli.importing import document, resume_command
 from mailgenius.cli.main import main
 from mailgenius.cli.progress import ProgressBars, ProgressLines, Rates, line
@@ -170,7 +170,8 @@ class TestReport:
             REPORT, rejected=0, reasons={}, problems=[], duplicate_lines=[], warnings=[], rejects=None, seconds=0.0
         )
         text = shown(render.report(clean))
-        assert "Rejected" not in text
+        assert "Rejected rows" not in text
+        assert "Reasons" not in text
         assert "warning" not in text
         assert "0 rows/s" in text
 
@@ -340,6 +341,7 @@ class TestGrammar:
         ("error", "code"),
         [
             (KeyboardInterrupt(), 130),
+            (Terminated(), 143),
             (ConfigError("x"), 2),
             (SourceError("x"), 2),
             (NotFound("x"), 2),

@@ -6,7 +6,11 @@ from enum import IntEnum
 
 from mailgenius.errors import ConfigError, NotFound, SourceError
 
-__all__ = ["EPILOG", "Exit", "exit_for"]
+__all__ = ["EPILOG", "Exit", "Terminated", "exit_for"]
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, as a service manager sends it: an orderly end like Ctrl-C, not a sudden one."""
 
 
 class Exit(IntEnum):
@@ -15,6 +19,7 @@ class Exit(IntEnum):
     USAGE = 2
     DATA = 3
     INTERRUPTED = 130
+    TERMINATED = 143
 
 
 MEANING = {
@@ -23,6 +28,7 @@ MEANING = {
     Exit.USAGE: "the call or the input as a whole is wrong: options, no such file, no e-mail column",
     Exit.DATA: "done, but --strict was given and rows were rejected; or validate-email met an invalid address",
     Exit.INTERRUPTED: "interrupted (Ctrl-C); an import can be resumed",
+    Exit.TERMINATED: "told to end (SIGTERM); an import can be resumed",
 }
 
 EPILOG = (
@@ -34,6 +40,8 @@ EPILOG = (
 
 def exit_for(error: BaseException) -> Exit:
     """The exit code for an exception that ended a command."""
+    if isinstance(error, Terminated):
+        return Exit.TERMINATED
     if isinstance(error, KeyboardInterrupt):
         return Exit.INTERRUPTED
     if isinstance(error, ConfigError | NotFound | SourceError):

@@ -52,7 +52,7 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
                 else:
                     result = mg.importer.run(source, on_progress=display, **import_options(args))
         except KeyboardInterrupt as interrupt:
-            stopped = _newest_stopped(mg, args)
+            stopped = _stopped(mg, args, interrupt)
             if stopped is not None:
                 interrupt.import_id = stopped  # type: ignore[attr-defined]
             raise
@@ -61,13 +61,17 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
     return Exit.DATA if args.strict and result.rejected else Exit.DONE
 
 
-def _newest_stopped(mg: Mailgenius, args: argparse.Namespace) -> int | None:
-    """The import that Ctrl-C stopped, if it had begun to load: only then is there something to go on with."""
+def _stopped(mg: Mailgenius, args: argparse.Namespace, interrupt: KeyboardInterrupt) -> int | None:
+    """The import that was interrupted, if it had begun to load: only then is there something to go on with.
+
+    An exception of ours would carry the number; this one is Python's, so the ledger is asked for the newest that it ended.
+    """
     if args.resume is not None or args.dry_run:
         return cast("int | None", args.resume)
     with contextlib.suppress(MailgeniusError):
-        for entry in mg.importer.imports(args.workspace)[:1]:
-            return entry.import_id if entry.state in ("loading", "failed") else None
+        for entry in mg.importer.imports(args.workspace):
+            if entry.state == "failed" and entry.error == type(interrupt).__name__:
+                return entry.import_id
     return None
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from mailgenius.cli.exits import Exit, exit_for
+from mailgenius.cli.exits import Exit, Terminated, exit_for
 from mailgenius.cli.parser import build_parser
 from mailgenius.cli.terminal import Terminal
 from mailgenius.errors import MailgeniusError
@@ -32,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.command is None:
             parser.print_help()
             return Exit.USAGE
-        code = _run(args, terminal)
+        with _orderly_end():
+            code = _run(args, terminal)
         sys.stdout.flush()
     except BrokenPipeError:
         # the reader of our output is gone (`| head`): nothing to say, and Python must not complain at exit either
@@ -43,6 +47,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _failed(error, args, terminal)
     return code
+
+
+@contextlib.contextmanager
+def _orderly_end() -> Iterator[None]:
+    """Makes an exception of SIGTERM meanwhile, where Python lets us (signals are the main thread's)."""
+
+    def end(number: int, frame: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(args: argparse.Namespace, terminal: Terminal) -> int:
@@ -76,7 +97,7 @@ def _version() -> int:
 def _failed(error: BaseException, args: argparse.Namespace, terminal: Terminal) -> int:
     kind, import_id = type(error).__name__, getattr(error, "import_id", None)
     if isinstance(error, KeyboardInterrupt):
-        message = "interrupted"
+        message = "told to end" if isinstance(error, Terminated) else "interrupted"
     elif isinstance(error, MailgeniusError):
         message = str(error)
     elif isinstance(error, MemoryError):

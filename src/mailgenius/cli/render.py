@@ -33,9 +33,9 @@ def report(result: ImportReport, *, strict: bool = False) -> Group:
     """The summary of an import."""
     parts: list[RenderableType] = [_headline(result), Text(), _outcomes(result)]
     if result.reasons:
-        parts += [Text(), Text("Rejected", style="bold"), _reasons(result)]
+        parts += [Text(), Text("Reasons", style="bold"), _reasons(result)]
         shown = result.problems[:SHOWN]
-        parts += [Text(), Text(f"First {len(shown)} of {number(result.rejected)}", style="bold"), _problems(shown)]
+        parts += [Text(), _title("Rejected rows", len(shown), result.rejected), _problems(shown)]
     if result.duplicate_lines:
         parts += [Text(), _duplicates(result)]
     parts += _warnings(result.warnings)
@@ -53,6 +53,10 @@ def _headline(result: ImportReport) -> Text:
         f": {number(result.rows)} rows, {size(result.bytes)} in {duration(result.seconds)}",
         f" ({rate} rows/s{'; ' + phases if phases else ''})",
     )
+
+
+def _title(what: str, shown: int, of: int) -> Text:
+    return Text(f"{what}, the first {shown} of {number(of)}" if shown < of else what, style="bold")
 
 
 def _table(*columns: str, right: Sequence[int] = ()) -> Table:
