@@ -414,17 +414,22 @@ def sample_emails(clean: Path | str, count: int, rows: int) -> list[str]:
     return found
 
 
-def dataset(rows: int, *, seed: int = 7, start: int = 0, onto: Dataset | None = None, share: float = 0.1) -> Dataset:
-    """A cached file under .data/. ``onto``: ``share`` of the rows are leads which that other data set already holds."""
+def dataset(
+    rows: int, *, seed: int = 7, start: int = 0, onto: Dataset | None = None, share: float = 0.1, tidy: bool = True
+) -> Dataset:
+    """A cached file under .data/. ``onto``: ``share`` of the rows are leads which that other data set already holds.
+
+    ``tidy``: also write the clean file.
+    """
     base = f"{onto.raw.name}:{onto.facts.bytes}:{share}" if onto else ""
     key = hashlib.sha256(f"{FORMAT}/{rows}/{seed}/{start}/{base}".encode()).hexdigest()[:8]
     HOME.mkdir(exist_ok=True)
     stem = HOME / f"leads-{rows}-{key}"
     raw, clean, known = stem.with_suffix(".csv"), stem.with_suffix(".copy"), stem.with_suffix(".json")
-    if known.exists() and raw.exists() and clean.exists():
+    if known.exists() and raw.exists() and (clean.exists() or not tidy):
         return Dataset(raw, clean, msgspec.json.decode(known.read_bytes(), type=Facts))
     existing = sample_emails(onto.clean, round(rows * share), onto.facts.accepted) if onto else []
-    facts = write_leads(raw, rows, seed=seed, start=start, existing=existing, clean=clean)
+    facts = write_leads(raw, rows, seed=seed, start=start, existing=existing, clean=clean if tidy else None)
     known.write_bytes(msgspec.json.encode(facts))
     return Dataset(raw, clean, facts)
 

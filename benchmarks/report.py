@@ -102,13 +102,13 @@ def _race_table(scenario: str, figures: dict[str, Figure]) -> list[str]:
         if not name.startswith(prefix) or ":" in name:
             continue
         way = name.removeprefix(prefix)
-        cpu, memory = figures.get(f"{name}: client CPU"), figures.get(f"{name}: memory")
-        lines.append(
-            f"| {way} | {figure.value:.2f} | {', '.join(f'{r:.2f}' for r in figure.runs)} "
-            f"| {figure.value / base.value if base else 0:.2f} "
-            f"| {figures[f'{name}: server CPU'].value:.2f} | {f'{cpu.value:.2f}' if cpu else '–'} "
-            f"| {f'{memory.value:.0f}' if memory else '–'} | {figure.note} |"
-        )
+        rest = []
+        for what, form in (("server CPU", ".2f"), ("client CPU", ".2f"), ("memory", ".0f")):
+            found = figures.get(f"{name}: {what}")
+            rest.append(format(found.value, form) if found else "–")
+        times = ", ".join(f"{r:.2f}" for r in figure.runs)
+        against = f"{figure.value / base.value:.2f}" if base else "–"
+        lines.append(f"| {way} | {figure.value:.2f} | {times} | {against} | {' | '.join(rest)} | {figure.note} |")
     return lines
 
 

@@ -18,7 +18,7 @@ def measure(room: Room, options: Options, results: Results) -> None:
     if options.scale:
         sizes.append(10_000_000)
     for rows in sizes:
-        leads = data.dataset(rows)
+        leads = data.dataset(rows, tidy=rows == options.rows)
         facts = leads.facts
         expect = {"table": facts.inserted, "inserted": facts.inserted, "rejected": facts.rejected}
         options.say(f"memory: {rows:,} rows, {facts.bytes / 1e6:.0f} MB")
