@@ -39,7 +39,9 @@ typedef struct {
 
 typedef struct {
     uint32_t hash;
-    uint32_t number; /* 0: empty */
+    uint32_t at; /* in domain_text, which has at most 65,535 times 65,535 bytes */
+    uint16_t len;
+    uint16_t number; /* 0: empty */
 } domain_slot;
 
 struct mg_seen {
@@ -51,7 +53,6 @@ struct mg_seen {
     uint32_t n_segments;
     domain_slot *slots; /* twice as many as domains fit, a power of two */
     uint32_t slot_mask, n_domains, domain_cap;
-    uint64_t *domain_at; /* 48 bits of offset into domain_text, 16 of length */
     mg_buf domain_text;
 };
 
@@ -130,7 +131,6 @@ void mg_seen_free(mg_seen *s) {
     for (uint32_t i = 0; i < s->n_segments; i++) mg_free(s->segment[i]);
     mg_free(s->lines);
     mg_free(s->slots);
-    mg_free(s->domain_at);
     mg_buf_free(&s->domain_text);
     mg_free(s);
 }
@@ -142,7 +142,7 @@ size_t mg_seen_bytes(const mg_seen *s) {
     if (s->n_segments) n += s->cap0;
     for (uint32_t i = 1; i < s->n_segments; i++) /* of the last one only the pages that were touched, 2 MiB each */
         n += i + 1 < s->n_segments ? SEGMENT : (s->used[i] | (((uint32_t)2 << 20) - 1)) + (size_t)1;
-    if (s->slots) n += (s->slot_mask + (size_t)1) * sizeof *s->slots + s->domain_cap * sizeof *s->domain_at;
+    if (s->slots) n += (s->slot_mask + (size_t)1) * sizeof *s->slots;
     return n;
 }
 
@@ -150,14 +150,8 @@ size_t mg_seen_bytes(const mg_seen *s) {
 static mg_status grow_domains(mg_seen *s) {
     uint32_t cap = s->domain_cap ? s->domain_cap * 2 : 64, mask = cap * 2 - 1;
     domain_slot *slots = mg_alloc((mask + (size_t)1) * sizeof *slots);
-    uint64_t *at = mg_realloc(NULL, 0, cap * sizeof *at);
-    if (!slots || !at) {
-        mg_free(slots);
-        mg_free(at);
-        return MG_NOMEM;
-    }
+    if (!slots) return MG_NOMEM;
     memset(slots, 0, (mask + (size_t)1) * sizeof *slots);
-    if (s->n_domains) memcpy(at, s->domain_at, s->n_domains * sizeof *at);
     for (uint32_t i = 0; s->slots && i <= s->slot_mask; i++)
         if (s->slots[i].number) {
             uint32_t j = s->slots[i].hash & mask;
@@ -165,9 +159,7 @@ static mg_status grow_domains(mg_seen *s) {
             slots[j] = s->slots[i];
         }
     mg_free(s->slots);
-    mg_free(s->domain_at);
     s->slots = slots;
-    s->domain_at = at;
     s->slot_mask = mask;
     s->domain_cap = cap;
     return MG_OK;
@@ -180,9 +172,7 @@ static inline domain_slot *domain_slot_of(const mg_seen *s, const uint8_t *p, si
     for (uint32_t j = hash & s->slot_mask;; j = (j + 1) & s->slot_mask) {
         domain_slot *slot = &s->slots[j];
         if (!slot->number) return slot;
-        if (slot->hash != hash) continue;
-        uint64_t at = s->domain_at[slot->number - 1];
-        if ((at & 0xffff) == n && same_bytes(text + (at >> 16), text_end, p, end, n)) return slot;
+        if (slot->hash == hash && slot->len == n && same_bytes(text + slot->at, text_end, p, end, n)) return slot;
     }
 }
 
@@ -235,10 +225,9 @@ static inline int split(mg_seen *s, const uint8_t *p, size_t n, const uint8_t *e
                 if (grow_domains(s) != MG_OK) return 0;
                 slot = domain_slot_of(s, d, len, end, hash);
             }
-            uint64_t where = (uint64_t)s->domain_text.len << 16 | len;
+            uint32_t where = (uint32_t)s->domain_text.len;
             if (mg_buf_put(&s->domain_text, d, len) != MG_OK) return 0;
-            s->domain_at[s->n_domains++] = where;
-            *slot = (domain_slot){hash, s->n_domains};
+            *slot = (domain_slot){hash, where, (uint16_t)len, (uint16_t)++s->n_domains};
             k->domain = s->n_domains;
         }
         if (k->domain) k->local_len = (uint32_t)at;
