@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from . import readme
 from .results import Figure, Results
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -200,6 +201,7 @@ def summary(results: Results) -> str:
 def write(results: Results) -> Path:
     PAGE.parent.mkdir(exist_ok=True)
     PAGE.write_text(page(results), encoding="utf-8")
+    readme.write(ROOT / "README.md", PAGE)
     return PAGE
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from benchmarks.readme import END, START, with_rows
 from mailgenius import _native, config, errors
 from mailgenius.cli.exits import MEANING
 from mailgenius.cli.parser import build_parser
@@ -149,3 +150,12 @@ def test_fields_of_reports() -> None:
     for kind, extra in ((ImportReport, {"rows_per_second"}), (Progress, set())):
         written = {name for row in rows(section(text, kind.__name__)) for name in codes(row[0])}
         compare(f"docs/reference/importer.md, {kind.__name__}", set(kind.__struct_fields__) | extra, written)
+
+
+def test_figures_in_the_readme() -> None:
+    """A measured number stands in docs/benchmarks.md; README.md repeats rows of it, word for word."""
+    measured = tree.ROOT / "docs" / "benchmarks.md"
+    readme = (tree.ROOT / "README.md").read_text("utf-8")
+    assert readme.count(START) == readme.count(END) == 1
+    if measured.exists():
+        assert with_rows(readme, measured.read_text("utf-8")) == readme, "run `python -m benchmarks.report`"
