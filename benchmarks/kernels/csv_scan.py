@@ -1,6 +1,6 @@
 """How fast the CSV kernel reads lead files held in memory, beside a plain copy and a count of newlines in the same run.
 
-Two files of at least 64 MB: leads as they come (a tenth of the rows hold a quoted field) and the same with every field
+Two files of at least 64 MB: leads as they come (a tenth of the rows hold a quoted field), and the same with all fields
 quoted. ``structure`` finds and counts records and fields and checks every quote; ``scan`` hands out every field of every
 row. Median of five runs each, one thread.
 

@@ -60,6 +60,7 @@ def record(data: bytes, start: int, line: int, d: Dialect) -> tuple[Row | None, 
     """(the record at `start` or None for an empty line, its end, the line it ends on)."""
     delimiter, quote = d.delimiter[0], d.quote[0] if d.quote else -1
     blank = {c for c in b" \t" if d.trim} - {delimiter, quote}
+    max_field = min(d.max_field, d.max_row)
     fields: list[bytes] = []
     error, column, cut = "ok", 0, -1  # cut: where raw ends, when the record goes on behind its limit
     begin, state, value, kept = start, "blank", bytearray(), 0  # kept: bytes of value that are not to be trimmed
@@ -105,7 +106,7 @@ def record(data: bytes, start: int, line: int, d: Dialect) -> tuple[Row | None, 
         if at_end or c == delimiter:
             if not at_end:
                 take(i)
-            if state != "closed" and i - begin > d.max_field:
+            if state != "closed" and i - begin > max_field:
                 fail("field.too_long")
             while len(value) > kept and value[-1] in blank:
                 value.pop()
@@ -122,13 +123,13 @@ def record(data: bytes, start: int, line: int, d: Dialect) -> tuple[Row | None, 
         else:
             take(i)
             if state == "blank" and c == quote:
-                state, opened, limit = "quoted", i, i + 1 + d.max_field
+                state, opened, limit = "quoted", i, i + 1 + max_field
             elif state == "closed" and c in blank:
                 value.append(c)
             elif state != "blank" or c not in blank:
                 value.append(c)
                 state = "plain"
-                if i - begin >= d.max_field:
+                if i - begin >= max_field:
                     fail("field.too_long")
         i += 1
 

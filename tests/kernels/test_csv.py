@@ -143,7 +143,7 @@ def test_every_cut_gives_the_same_rows() -> None:
 
 def test_every_offset_in_a_block() -> None:
     """The same records behind 0 to 130 other bytes, so that each byte meets each place in the 64-byte blocks."""
-    tail = b'\n"a",b,"c ""d"" e"\r\n"x\r\ny","",z\r"q"\n\n , "s" ,t"u,v\r\n"w'
+    tail = b'\na,b ,c\nd \r\n"a",b,"c ""d"" e"\r\n"x\r\ny","", y ,z\r"q"\n\n , "s" ,t"u,v \r\n"w'
     for shift in range(131):
         for head in (b"p" * shift, b'"' + b"p" * shift + b'"', b"," * shift):
             data = head + tail

@@ -37,6 +37,7 @@ void mg_csv_init(mg_csv *s, const mg_csv_dialect *dialect) {
     s->dialect = *dialect;
     s->dialect.max_field = limit(dialect->max_field, 1u << 20);
     s->dialect.max_row = limit(dialect->max_row, 16u << 20);
+    if (s->dialect.max_field > s->dialect.max_row) s->dialect.max_field = s->dialect.max_row;
     s->dialect.max_columns = limit(dialect->max_columns, 4096);
     s->line = 1;
 }
@@ -285,7 +286,7 @@ mg_status mg_csv_scan(mg_csv *s, const uint8_t *p, size_t n, int eof, uint32_t m
     out->base = p;
     out->n_rows = out->n_fields = 0;
     while (out->n_rows < max_rows && run.pos < n) {
-        if (turns == 0 && s->skipping == NOT) {
+        if (turns == 0 && s->skipping == NOT && !s->dialect.lenient) {
             size_t pos = run.pos;
             if (masks(&run) != MG_OK) found = NO_MEMORY;
             turn = run.pos != pos ? 1 : turn < 64 ? turn * 2 : turn; /* in a file full of strange quotes it only costs */

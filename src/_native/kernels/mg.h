@@ -86,8 +86,8 @@ typedef struct {
     uint8_t delimiter;    /* , ; tab | or any ASCII byte but quote, CR, LF */
     uint8_t quote;        /* usually '"'; 0: none */
     uint8_t trim;         /* 1: spaces and tabs around a field (also around its quotes) are dropped */
-    uint8_t reserved;
-    uint32_t max_field;   /* bytes of one field, default 1 MiB */
+    uint8_t lenient;      /* 1: read all by the automaton that defines the answer, slowly (tests) */
+    uint32_t max_field;   /* bytes of one field, default 1 MiB; never more than max_row */
     uint32_t max_row;     /* bytes of one record, default 16 MiB */
     uint32_t max_columns; /* fields of one record, default 4096 */
 } mg_csv_dialect;

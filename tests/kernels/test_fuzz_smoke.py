@@ -1,0 +1,22 @@
+"""A few seconds of random input for every harness of tools/fuzz; `make fuzz` gives them more."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tools.fuzz.build import build, compiler, names
+from tools.fuzz.run import run
+
+pytestmark = pytest.mark.fuzz
+SECONDS = float(os.environ.get("MG_FUZZ_SECONDS", "5"))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", names())
+def test_harness(name: str) -> None:
+    if compiler() is None:
+        pytest.skip("no C compiler with AddressSanitizer")
+    said = run(name, build([name])[name], SECONDS, seed=20261)
+    assert int(said.split()[0]) > 0
