@@ -13,7 +13,7 @@ from mailgenius.pool import Pool
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from mailgenius.importer import Importer  # type: ignore[attr-defined,unused-ignore]
+    from mailgenius.importer import Importer
     from mailgenius.servers import PostgresServer
 
 
@@ -73,7 +73,7 @@ class Mailgenius:
     def importer(self) -> Importer:
         if self._importer is None:
             # Late: it is the largest room, and many programs never import.
-            from mailgenius.importer import Importer  # type: ignore[attr-defined,unused-ignore]
+            from mailgenius.importer import Importer
 
             self._importer = Importer(self.pool, self.settings.importer)
         return self._importer
