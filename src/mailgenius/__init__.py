@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .address import EmailCheck, EmailChecks, validate_email, validate_emails
     from .app import Mailgenius, open
     from .config import Settings
+    from .importer import Importer, ImportReport
     from .leads import Lead, Leads
     from .pool import Pool
 
@@ -32,6 +33,8 @@ _HOMES = {
     "EmailCheck": "address",
     "EmailChecks": "address",
     "EmailSet": "_native",
+    "ImportReport": "importer",
+    "Importer": "importer",
     "Mailgenius": "app",
     "open": "app",
     "Settings": "config",
@@ -51,6 +54,8 @@ __all__ = [
     "ImportBusy",
     "ImportConflict",
     "ImportFailed",
+    "ImportReport",
+    "Importer",
     "Lead",
     "Leads",
     "Mailgenius",

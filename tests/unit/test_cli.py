@@ -221,6 +221,28 @@ class TestReport:
         assert "email.no_at" in text
         assert "a warning" in text
 
+    def test_thousands_of_columns_do_not_fill_the_screen(self) -> None:
+        names = [f"[bold]{number}" for number in range(4_000)]
+        made = ImportPreview(
+            source="wide.csv",
+            encoding="utf-8",
+            delimiter=",",
+            quote="",
+            has_header=True,
+            header=names,
+            mapping=dict.fromkeys(names, "attributes"),
+            dates="iso",
+            warnings=[],
+            rows=[PreviewRow(2, "accepted", "ok", "", dict.fromkeys(names, "x" * 100))],
+        )
+        text = shown(render.preview(made), width=400)
+        assert "and 3,960 more" in text
+        assert "and 3,988 more columns" in text
+        assert "[bold]0" in text
+        assert len(text.splitlines()) < 60
+        wide = msgspec.structs.replace(REPORT, mapping=made.mapping)
+        assert "and 3,960 more columns" in shown(render.report(wide), width=10_000)
+
 
 class TestProgress:
     def test_rate_and_time_left_belong_to_the_phase(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["preview", "report", "undone"]
 
+COLUMNS = 40  # of a mapping; a hostile file has thousands
+WIDE = 12  # columns side by side in a preview
 SHOWN = 10  # problems and duplicates; the files named by --rejects and --duplicates hold all
 
 _OUTCOMES = (
@@ -59,7 +62,7 @@ def _title(what: str, shown: int, of: int) -> Text:
     return Text(f"{what}, the first {shown} of {number(of)}" if shown < of else what, style="bold")
 
 
-def _table(*columns: str, right: Sequence[int] = ()) -> Table:
+def _table(*columns: str | Text, right: Sequence[int] = ()) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=any(columns), header_style="bold")
     for place, column in enumerate(columns):
         table.add_column(column, justify="right" if place in right else "left", overflow="fold")
@@ -105,7 +108,12 @@ def _duplicates(result: ImportReport) -> Text:
 
 
 def _warnings(warnings: Sequence[str]) -> list[RenderableType]:
-    return [Text(), *(Text.assemble(("warning ", "yellow"), visible(text)) for text in warnings)] if warnings else []
+    if not warnings:
+        return []
+    lines = [Text.assemble(("warning ", "yellow"), clip(text, 1_000)) for text in warnings[:SHOWN]]
+    if len(warnings) > SHOWN:
+        lines.append(Text(f"and {number(len(warnings) - SHOWN)} more", "dim"))
+    return [Text(), *lines]
 
 
 def _notes(result: ImportReport) -> list[RenderableType]:
@@ -124,7 +132,12 @@ def _delimited(delimiter: str) -> str:
 
 
 def _mapping(mapping: dict[str, str]) -> str:
-    return ", ".join(f"{clip(name, 40) or '(no name)'} → {visible(target)}" for name, target in mapping.items())
+    pairs = [f"{clip(name, 40)} → {clip(target, 60)}" for name, target in islice(mapping.items(), COLUMNS)]
+    return ", ".join(pairs) + _more(len(mapping) - COLUMNS, "columns")
+
+
+def _more(count: int, what: str) -> str:
+    return f", and {number(count)} more {what}" if count > 0 else ""
 
 
 def preview(result: ImportPreview) -> Group:
@@ -136,15 +149,18 @@ def preview(result: ImportPreview) -> Group:
         f"dates {result.dates}",
     ]
     columns = _table("column", "field")
-    for name, target in result.mapping.items():
-        columns.add_row(Text(clip(name, 40)), Text(visible(target), "dim" if target == "ignore" else ""))
-    rows = _table("line", "", *(clip(name, 24) for name in result.header), right=(0,))
+    for name, target in islice(result.mapping.items(), COLUMNS):
+        columns.add_row(Text(clip(name, 40)), Text(clip(target, 60), "dim" if target == "ignore" else ""))
+    if len(result.mapping) > COLUMNS:
+        columns.add_row(Text(f"and {number(len(result.mapping) - COLUMNS)} more", "dim"))
+    header = result.header[:WIDE]
+    rows = _table("line", "", *(Text(clip(name, 24)) for name in header), right=(0,))
     for row in result.rows:
         good = row.outcome == "accepted"
         verdict = Text("ok", "green") if good else Text(row.reason, "red")
         values = [
             Text(clip(row.values.get(name, ""), 32), "red" if not good and name == row.column else "")
-            for name in result.header
+            for name in header
         ]
         rows.add_row(number(row.line), verdict, *values)
     parts: list[RenderableType] = [
@@ -153,6 +169,7 @@ def preview(result: ImportPreview) -> Group:
         columns,
         Text(),
         rows,
+        *([Text(f"and {number(len(result.header) - WIDE)} more columns", "dim")] if len(result.header) > WIDE else []),
         *_warnings(result.warnings),
     ]
     return Group(*parts)
