@@ -1,5 +1,10 @@
 # Addresses: one, or a whole list, array of offsets or Arrow column at a time. What they return for an address that needs
 # the internationalised rules is the number of "email.idn"; mailgenius.address.idn then decides.
+from cpython.ref cimport PyObject
+
+cdef extern from "Python.h":
+    list PyList_New(Py_ssize_t n)
+
 cdef extern from "mg.h" nogil:
     enum:
         MG_R_ok
@@ -49,9 +54,10 @@ cdef extern from *:
         return 1;
     }
     /* The views of list[from .. from+count). Objects lie anywhere in memory, so they are asked for some steps ahead.
-     * -1, or the index of an item that is no text. The list must not change meanwhile. */
-    static Py_ssize_t mg_address_views(PyObject *list, Py_ssize_t from, Py_ssize_t count, const uint8_t **p,
-                                       uint32_t *len) {
+     * -1, or the index of an item that is no text. The list must not change meanwhile. keep: NULL, or a new list of the
+     * same size that gets the same items. */
+    static Py_ssize_t mg_address_views(PyObject *list, PyObject *keep, Py_ssize_t from, Py_ssize_t count,
+                                       const uint8_t **p, uint32_t *len) {
         Py_ssize_t size = PyList_GET_SIZE(list);
         for (Py_ssize_t i = 0; i < count; i++) {
             if (from + i + 16 < size) {
@@ -59,7 +65,12 @@ cdef extern from *:
                 __builtin_prefetch(ahead);
                 __builtin_prefetch(ahead + 64);
             }
-            if (!mg_address_view(PyList_GET_ITEM(list, from + i), &p[i], &len[i])) return from + i;
+            PyObject *item = PyList_GET_ITEM(list, from + i);
+            if (keep) {
+                Py_INCREF(item);
+                PyList_SET_ITEM(keep, from + i, item);
+            }
+            if (!mg_address_view(item, &p[i], &len[i])) return from + i;
         }
         return -1;
     }
@@ -76,7 +87,7 @@ cdef extern from *:
     #endif
     """
     bint mg_address_view(object o, const uint8_t **p, uint32_t *len)
-    Py_ssize_t mg_address_views(object items, Py_ssize_t start, Py_ssize_t count, const uint8_t **p, uint32_t *len)
+    Py_ssize_t mg_address_views(object items, PyObject *keep, Py_ssize_t start, Py_ssize_t count, const uint8_t **p, uint32_t *len)
     object mg_ascii_new(Py_ssize_t n, uint8_t **p)
     bint MG_FREE_THREADED
 
@@ -133,8 +144,12 @@ cdef uint8_t *_address_out(object out, Py_buffer *view, Py_ssize_t n) except? NU
     return <uint8_t *>view.buf
 
 
-def address_list(list addresses not None, uint32_t options, reasons):
-    """Writes the reason number of each str, bytes or None to the uint8 buffer `reasons`. Makes no objects."""
+def address_list(list addresses not None, uint32_t options, reasons, bint keep=False):
+    """Writes the reason number of each str, bytes or None to the uint8 buffer `reasons`. Makes no objects.
+
+    keep: returns a copy of the list, made on the way, while each address is at hand.
+    """
+    cdef list kept = None
     cdef const uint8_t *p[256]
     cdef uint32_t length[256]
     cdef Py_buffer view
@@ -143,17 +158,20 @@ def address_list(list addresses not None, uint32_t options, reasons):
     if MG_FREE_THREADED:
         addresses = list(addresses)  # a private copy: nobody frees what is being read
     n = len(addresses)
+    if keep:
+        kept = PyList_New(n)
     out = _address_out(reasons, &view, n)
     try:
         while i < n:
             m = min(n - i, 256)
-            k = mg_address_views(addresses, i, m, p, length)
+            k = mg_address_views(addresses, <PyObject *>kept if keep else NULL, i, m, p, length)
             if k >= 0:
                 raise TypeError(f"address {k} is {type(addresses[k]).__name__}; str, bytes or None was expected")
             mg_address_gather(p, length, m, options, out + i)
             i += m
     finally:
         PyBuffer_Release(&view)
+    return kept
 
 
 cdef _address_offsets(data, offsets, Py_ssize_t width, uint32_t options, reasons, normalized):

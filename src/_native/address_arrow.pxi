@@ -296,18 +296,20 @@ cdef class AddressColumn:
     def open(self, dict known not None, uint32_t options, reasons):
         """address_list_open for a column."""
         cdef Py_buffer view
-        cdef int64_t n = self.starts[self.count], i
+        cdef int64_t n = self.starts[self.count], i = -1
         cdef uint8_t *out = _address_out(reasons, &view, n)
         cdef TextSpan span
         rest = []
         try:
-            for i in range(n):
-                if out[i] == MG_R_email_idn:
-                    span = self._span(i)
-                    if _open_good(span.p, span.n, known, options):
-                        out[i] = MG_R_ok
-                    else:
-                        rest.append(i)
+            while True:
+                i = _next_open(out, i + 1, n)
+                if i == n:
+                    break
+                span = self._span(i)
+                if _open_good(span.p, span.n, known, options):
+                    out[i] = MG_R_ok
+                else:
+                    rest.append(i)
         finally:
             PyBuffer_Release(&view)
         return rest

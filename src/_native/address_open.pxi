@@ -1,18 +1,15 @@
 # Addresses that the kernel leaves open (email.idn), on the short way: those whose domain has been met before. What is
 # wrong with one that is not accepted here, and what an unknown domain is, mailgenius.address.idn finds out.
-# `known` maps a domain as written (free of control and formatting characters) to its A-labels, or to a number if it has none.
+# `known` maps a domain as written (UTF-8, free of control and formatting characters) to its A-labels, or to a number if it
+# has none.
+from cpython.bytes cimport PyBytes_CheckExact
 from cpython.dict cimport PyDict_GetItem
-from cpython.ref cimport PyObject
+from libc.string cimport memchr
 from unicodedata import is_normalized, normalize
 
 cdef extern from "Python.h":
-    const char *PyUnicode_AsUTF8AndSize(object text, Py_ssize_t *size) except NULL
-    Py_ssize_t PyUnicode_FindChar(object text, Py_UCS4 ch, Py_ssize_t start, Py_ssize_t end, int direction) except -2
-    object PyUnicode_FromObject(object text)
-    object PyUnicode_Substring(object text, Py_ssize_t start, Py_ssize_t end)
-    Py_ssize_t PyUnicode_GET_LENGTH(object text)
-    Py_UCS4 PyUnicode_READ_CHAR(object text, Py_ssize_t index)
     bint PyUnicode_IS_ASCII(object text)
+    object PyUnicode_FromObject(object text)
     object PyUnicode_DecodeUTF8(const char *text, Py_ssize_t size, const char *errors)
 
 cdef extern from *:
@@ -69,131 +66,129 @@ cdef extern from *:
         }
         return made;
     }
+    /* local@labels with a letter for every byte of the local part that is not ASCII, and for the hyphens of "xn--": no rule
+     * of the kernel minds the former, and what stands behind the latter has been checked. Returns its length. */
+    static size_t mg_address_plain(const uint8_t *local, size_t n, const uint8_t *labels, size_t host, uint8_t *out) {
+        for (size_t i = 0; i < n; i++) out[i] = local[i] < 0x80 ? local[i] : 'x';
+        out[n] = '@';
+        memcpy(out + n + 1, labels, host);
+        uint8_t *label = out + n + 1, *end = label + host;
+        while (end - label > 4) {
+            if (memcmp(label, "xn--", 4) == 0) label[2] = label[3] = 'x';
+            uint8_t *dot = memchr(label, '.', (size_t)(end - label));
+            if (!dot) break;
+            label = dot + 1;
+        }
+        return n + 1 + host;
+    }
     """
     bint mg_utf8_is_plain(const uint8_t *p, Py_ssize_t n)
     Py_ssize_t mg_utf8_of(object text, uint8_t *out)
+    size_t mg_address_plain(const uint8_t *local, size_t n, const uint8_t *labels, size_t host, uint8_t *out)
 
 __all__ += ["address_accept", "address_list_open"]
 
 
-cdef Py_ssize_t _utf8_length(str text):
-    cdef Py_ssize_t i, n = PyUnicode_GET_LENGTH(text), octets = n
-    cdef Py_UCS4 c
-    for i in range(n):
-        c = PyUnicode_READ_CHAR(text, i)
-        octets += (c >= 0x80) + (c >= 0x800) + (c >= 0x10000)
-    return octets
+cdef bytes _labels_of(const uint8_t *p, Py_ssize_t n, dict known, Py_ssize_t *local):
+    """The A-labels of the domain, if it is known and has any; *local = length of what stands before the last @."""
+    cdef Py_ssize_t at = n - 1
+    cdef PyObject *found
+    while at > 0 and p[at] != c"@":
+        at -= 1
+    local[0] = at
+    if at < 1 or at > 64 or n > 254:
+        return None
+    found = PyDict_GetItem(known, PyBytes_FromStringAndSize(<const char *>p + at + 1, n - at - 1))
+    return <bytes>found if found != NULL and PyBytes_CheckExact(<object>found) else None
+
+
+cdef bint _good_at(const uint8_t *local, Py_ssize_t n, bytes labels, uint32_t options):
+    cdef uint8_t plain[320]
+    cdef uint32_t at = 0
+    cdef Py_ssize_t host = PyBytes_GET_SIZE(labels)
+    if n > 64 or n + 1 + host > 254:
+        return False
+    return mg_address_check(plain, mg_address_plain(local, n, <const uint8_t *>PyBytes_AS_STRING(labels), host, plain),
+                            options, NULL, &at) == MG_R_ok
 
 
 def address_accept(given, dict known not None, uint32_t options=0):
-    """The normalised address, or None: it is not good, or `known` (domain -> its A-labels, if it has any) lacks its domain.
+    """The normalised address, or None: it is not good, or `known` lacks its domain.
 
     All limits hold for the given form and for the normalised one.
     """
-    cdef uint8_t plain[254]
+    cdef uint8_t text[254]
     cdef str address = PyUnicode_FromObject(given)  # itself, unless its class only derives from str
-    cdef Py_ssize_t n = PyUnicode_GET_LENGTH(address), at, size, host
-    cdef const char *text
-    cdef uint32_t where = 0
-    cdef int reason
-    cdef uint8_t *room = NULL
-    cdef PyObject *found
-    cdef Py_ssize_t i
-    if n == 0 or n > 254:
+    cdef Py_ssize_t size, n = 0
+    cdef bytes labels, small
+    cdef str local
+    size = mg_utf8_of(address, text)
+    if size < 1:
         return None
-    at = PyUnicode_FindChar(address, c"@", 0, n, -1)
-    if at < 0:
-        return None
-    found = PyDict_GetItem(known, PyUnicode_Substring(address, at + 1, n))
-    if found == NULL or not isinstance(<object>found, str):
-        return None
-    labels = <str>found
+    labels = _labels_of(text, size, known, &n)
     # Not printable are exactly the categories C (controls, formats, unassigned) and Z (separators), except the space,
     # which the kernel refuses.
-    if not address.isprintable() or _utf8_length(address) > 254:
+    if labels is None or not address.isprintable():
         return None
-    local = PyUnicode_Substring(address, 0, at)
+    local = PyUnicode_DecodeUTF8(<const char *>text, n, NULL)
     if not PyUnicode_IS_ASCII(local):
-        if _utf8_length(local) > 64 or not is_normalized("NFC", local):
+        if not is_normalized("NFC", local):
             return None
         # Lower case may grow, and decompose what has to be composed again: the limits are checked on the result.
         local = normalize("NFC", local.lower())
-    text = PyUnicode_AsUTF8AndSize(local, &size)
-    host = PyUnicode_GET_LENGTH(labels)
-    if size + 1 + host > 254:
+    else:
+        local = local.lower()
+    small = local.encode("utf-8")
+    if not _good_at(<const uint8_t *>PyBytes_AS_STRING(small), len(small), labels, options):
         return None
-    for i in range(size):  # a letter for every byte that is not ASCII: no rule of the kernel minds
-        plain[i] = <uint8_t>text[i] if <uint8_t>text[i] < 0x80 else c"x"
-        if c"A" <= plain[i] <= c"Z":
-            plain[i] |= 0x20
-    plain[size] = c"@"
-    text = PyUnicode_AsUTF8AndSize(labels, &host)
-    memcpy(plain + size + 1, text, host)
-    reason = mg_address_check(plain, size + 1 + host, options, NULL, &where)
-    if reason != MG_R_ok and reason != MG_R_email_idn:  # it is about the A-labels, and those are known to be good
-        return None
-    if not PyUnicode_IS_ASCII(local):
-        return f"{local}@{labels}"
-    result = mg_ascii_new(size + 1 + host, &room)
-    memcpy(room, plain, size + 1 + host)
-    return result
+    return (small + b"@" + labels).decode("utf-8")
 
 
-cdef bint _open_good(const uint8_t *p, Py_ssize_t n, dict known, uint32_t options) except -1:
+cdef bint _open_good(const uint8_t *p, Py_ssize_t n, dict known, uint32_t options):
     """Is it certainly good? The verdict of address_accept, or False where that would need tables of Unicode."""
-    cdef uint8_t plain[254]
-    cdef const char *labels
-    cdef Py_ssize_t local = n, host, i, grown
+    cdef Py_ssize_t local = 0, i, grown
     cdef uint8_t wide = 0
-    cdef uint32_t where = 0
-    cdef int reason
-    cdef PyObject *found
-    while local > 0 and p[local - 1] != c"@":
-        local -= 1
-    local -= 1
-    if local < 1 or local > 64 or n > 254:
+    cdef bytes labels = _labels_of(p, n, known, &local)
+    if labels is None:
         return False
-    try:
-        found = PyDict_GetItem(known, PyUnicode_DecodeUTF8(<const char *>p + local + 1, n - local - 1, NULL))
-    except UnicodeDecodeError:
-        return False
-    if found == NULL or not isinstance(<object>found, str):
-        return False
-    labels = PyUnicode_AsUTF8AndSize(<object>found, &host)
     for i in range(local):
         wide |= p[i]
-        plain[i] = p[i] if p[i] < 0x80 else c"x"
-    grown = local if wide < 0x80 else local + local // 2  # in lower case: two octets may become three
-    if grown > 64 or grown + 1 + host > 254 or (wide >= 0x80 and not mg_utf8_is_plain(p, local)):
-        return False
-    plain[local] = c"@"
-    memcpy(plain + local + 1, labels, host)
-    reason = mg_address_check(plain, local + 1 + host, options, NULL, &where)
-    return reason == MG_R_ok or reason == MG_R_email_idn
+    if wide >= 0x80:
+        grown = local + local // 2  # in lower case: two octets may become three
+        if grown > 64 or grown + 1 + len(labels) > 254 or not mg_utf8_is_plain(p, local):
+            return False
+    return _good_at(p, local, labels, options)
 
 
 def address_list_open(list addresses not None, dict known not None, uint32_t options, reasons):
     """Goes through the entries whose number is that of email.idn and marks the good ones; returns the places of the rest."""
     cdef Py_buffer view
     cdef uint8_t text[254]
-    cdef Py_ssize_t n = len(addresses), i, size
+    cdef Py_ssize_t n = len(addresses), i = -1, size
     cdef uint8_t *out = _address_out(reasons, &view, n)
     rest = []
     try:
-        for i in range(n):
-            if out[i] != MG_R_email_idn:
-                continue
+        while True:
+            i = _next_open(out, i + 1, n)
+            if i == n:
+                break
             address = addresses[i]
             if isinstance(address, str):
                 size = mg_utf8_of(address, text)
-                if size >= 0 and _open_good(text, size, known, options):
+                if size > 0 and _open_good(text, size, known, options):
                     out[i] = MG_R_ok
                     continue
             elif isinstance(address, bytes):
-                if _open_good(<const uint8_t *>PyBytes_AS_STRING(address), len(address), known, options):
+                if _open_good(<const uint8_t *>PyBytes_AS_STRING(address), PyBytes_GET_SIZE(address), known, options):
                     out[i] = MG_R_ok
                     continue
             rest.append(i)
     finally:
         PyBuffer_Release(&view)
     return rest
+
+
+cdef Py_ssize_t _next_open(const uint8_t *reasons, Py_ssize_t i, Py_ssize_t n) noexcept:
+    """The next place from i on that holds the number of email.idn, or n."""
+    cdef const void *found = memchr(reasons + i, MG_R_email_idn, n - i)
+    return <const uint8_t *>found - reasons if found != NULL else n

@@ -116,7 +116,7 @@ def _listed(addresses: Any) -> list[Any]:
         if getattr(addresses, "ndim", 1) != 1:
             raise ValueError(f"one column of addresses was expected, not an array of {addresses.ndim} dimensions")
         return addresses.tolist()  # type: ignore[no-any-return]
-    return list(addresses)
+    return addresses if isinstance(addresses, list) else list(addresses)
 
 
 def validate_emails(
@@ -140,7 +140,7 @@ def validate_emails(
         source = _listed(addresses)
     reason = np.empty(len(source), dtype=np.uint8)
     if isinstance(source, list):
-        address_list(source, options, reason)
+        source = address_list(source, options, reason, True) or source
         rest = address_list_open(source, resolver.known, options, reason)
     else:
         source.check(options, reason)

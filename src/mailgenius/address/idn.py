@@ -67,8 +67,8 @@ class IdnResolver:
 
     def __init__(self, max_domains: int = 32_768) -> None:
         self._max_domains = max_domains
-        self.known: dict[str, str | int] = {}
-        """Domain as written, free of control and formatting characters -> its A-labels, or why there are none."""
+        self.known: dict[bytes, bytes | int] = {}
+        """Domain as written (UTF-8, no control or formatting characters) -> its A-labels, or why it has none."""
 
     def resolve(self, address: bytes, options: int = 0) -> bytes | int:
         """The normalised address (UTF-8), or the number of the reason it is refused for, never that of email.idn.
@@ -117,13 +117,15 @@ class IdnResolver:
         return result if reason in (OK, IDN) else reason
 
     def _domain(self, domain: str) -> str | int:
-        known = self.known.get(domain)
+        key = domain.encode("utf-8")
+        known = self.known.get(key)
         if known is None:
-            known = domain_to_ascii(domain)
+            labels = domain_to_ascii(domain)
+            known = labels.encode("ascii") if isinstance(labels, str) else labels
             if len(self.known) >= self._max_domains:
                 self.known.clear()
-            self.known[domain] = known
-        return known
+            self.known[key] = known
+        return known.decode("ascii") if isinstance(known, bytes) else known
 
 
 resolver = IdnResolver()
