@@ -41,6 +41,8 @@ class FaultProxy:
                     sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):  # wakes accept(), which would let one more connection in
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
 

@@ -14,6 +14,8 @@ import msgspec
 import pytest
 
 import mailgenius
+from mailgenius.servers import postgres
+from tests.faults.proxy import FaultProxy
 
 HEADER = "E-mail,First name,Company\n"
 LEADS = (
@@ -279,3 +281,27 @@ def test_progress_on_a_terminal_and_an_interrupt_that_can_be_resumed(
     report = msgspec.json.decode(run("import", "--resume", str(import_id), "--json").stdout)
     assert report["rows"] == rows == report["inserted"]
     assert run("leads", "count", "-w", workspace).stdout == f"{rows}\n"
+
+
+def test_a_lost_database_ends_with_1_and_the_command_that_goes_on(run: Run, tmp_path: Path) -> None:
+    rows = 20_000
+    big(tmp_path / "big.csv", rows)
+    with postgres(tmp_path / "pg", port=0) as server:
+        run("migrate", "--database-url", server.dsn)
+        assert server.port is not None
+        with FaultProxy(("127.0.0.1", server.port)) as proxy:
+            proxy.arm(500_000, proxy.close)  # in the middle of the rows; nobody answers afterwards
+            url = re.sub(r"port=\d+", f"port={proxy.port}", server.dsn)
+            more = {"MAILGENIUS_IMPORTER_CHUNK_ROWS": "1000", "MAILGENIUS_IMPORTER_RECONNECT_SECONDS": "1"}
+            done = run("import", "big.csv", "-w", "lost", "--database-url", url, "--json", code=1, **more)
+        document = msgspec.json.decode(done.stdout)["error"]
+        assert document["kind"] == "ImportFailed"
+        resume = re.search(
+            r"Go on with: mailgenius (import big\.csv --resume \d+) --database-url \(the same URL\)", done.stderr
+        )
+        assert resume is not None, done.stderr
+        assert done.stderr.startswith("mailgenius: ")  # not what the pool logs
+        assert "password" not in done.stderr
+        report = msgspec.json.decode(run(*resume[1].split(), "--database-url", server.dsn, "--json").stdout)
+        assert report["rows"] == rows == report["inserted"]
+        assert report["import_id"] == document["import_id"]

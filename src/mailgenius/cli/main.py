@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parser.parse_args(argv)
     except SystemExit as leave:  # argparse has said why
         return int(leave.code or 0)
+    if not os.environ.get("MAILGENIUS_DEBUG"):  # what the pool logs while it reconnects is no news to the user
+        logging.getLogger("psycopg").addHandler(logging.NullHandler())
     terminal = Terminal(json=getattr(args, "json", False), quiet=getattr(args, "quiet", False))
     try:
         if args.version:
