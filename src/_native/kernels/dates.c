@@ -80,8 +80,8 @@ static int matches(const uint8_t *p, uint64_t shape, uint64_t marks, uint64_t *d
 
 static uint32_t pair(uint64_t w, int i) { return (uint32_t)(w >> 8 * i & 0xff) * 10 + (uint32_t)(w >> 8 * (i + 1) & 0xff); }
 
-static int common_date(cursor *c, uint8_t order, uint32_t *y, uint32_t *m, uint32_t *d) {
-    const uint8_t *p = c->p;
+/* 0000-00-00, or 00/00/0000 and its like where `order` takes it, in p[0..10). */
+static inline int common_date(const uint8_t *p, uint8_t order, uint32_t *y, uint32_t *m, uint32_t *d) {
     uint64_t w;
     uint32_t tens = (uint32_t)p[8] - '0', ones = (uint32_t)p[9] - '0';
     if (tens > 9 || ones > 9) return 0;
@@ -98,7 +98,6 @@ static int common_date(cursor *c, uint8_t order, uint32_t *y, uint32_t *m, uint3
     } else {
         return 0;
     }
-    c->p += 10;
     return 1;
 }
 #endif
@@ -106,7 +105,10 @@ static int common_date(cursor *c, uint8_t order, uint32_t *y, uint32_t *m, uint3
 static int read_date(cursor *c, uint8_t order, uint32_t *y, uint32_t *m, uint32_t *d) {
     uint32_t v;
 #ifdef WORDS
-    if (c->end - c->p >= 10 && common_date(c, order, y, m, d)) return 1;
+    if (c->end - c->p >= 10 && common_date(c->p, order, y, m, d)) {
+        c->p += 10;
+        return 1;
+    }
 #endif
     int n = digits(c, 1, 8, &v);
     if (n == 8) {
@@ -185,8 +187,14 @@ static int read_time(cursor *c, uint8_t order, int64_t *micros) {
 }
 
 mg_reason mg_timestamp_parse(const uint8_t *p, size_t n, uint8_t order, int64_t *micros, uint32_t *at) {
-    cursor c = {p, p + n};
     uint32_t y = 0, m = 0, d = 0;
+#ifdef WORDS
+    if (n == 10 && common_date(p, order, &y, &m, &d) && y >= 1 && m - 1 < 12 && d - 1 < 28) {
+        *micros = (int64_t)day_number(y, m, d) * 86400 * MICROS; /* most dates are of this kind */
+        return MG_R_ok;
+    }
+#endif
+    cursor c = {p, p + n};
     int64_t time = 0;
     if (!read_date(&c, order, &y, &m, &d)) {
         *at = (uint32_t)(c.p - p);

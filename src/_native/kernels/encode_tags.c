@@ -41,6 +41,15 @@ static uint64_t places(const uint8_t *p, uint32_t n, uint8_t c) {
     return m & (UINT64_MAX >> (64 - n));
 }
 
+static uint8_t *put_one(uint8_t *o, value tag) {
+    memcpy(o, array_head, sizeof array_head);
+    put32(o, ARRAY_HEAD + 4 + tag.n);
+    o[19] = 1;
+    put32(o + sizeof array_head, tag.n);
+    copy_short(o + sizeof array_head + 4, tag.p, tag.n);
+    return o + sizeof array_head + 4 + tag.n;
+}
+
 uint8_t *mg_put_tags(encoder *e, view w, uint32_t column, uint8_t *o) {
     const mg_plan *plan = e->plan;
     value v = {NULL, 0, 0};
@@ -60,6 +69,7 @@ uint8_t *mg_put_tags(encoder *e, view w, uint32_t column, uint8_t *o) {
     if (likely(bits)) {
         at = places(v.p, v.n, separator ? separator : ';');
         if (separator == 0 && at == 0 && (at = places(v.p, v.n, ',')) == 0) at = places(v.p, v.n, '|');
+        if (at == 0 && plan->n_tags == 0 && v.n <= plan->max_chars[column]) return put_one(o, v);
     } else if (separator == 0) {
         separator = find(v.p, 0, v.n, ';') < v.n ? ';' : find(v.p, 0, v.n, ',') < v.n ? ',' : '|';
     }
