@@ -15,6 +15,7 @@ cdef extern from "mg.h" nogil:
         uint32_t address_options
         uint8_t dates
         uint8_t tag_separator
+        uint16_t untrimmed
         const uint8_t *tags
         uint32_t tags_len
         uint32_t n_tags
@@ -47,12 +48,15 @@ DATES = ("iso", "dmy", "mdy")
 
 
 cdef class Plan:
-    """What becomes of each column: see mg_plan in mg.h. Keeps copies of all it is given; never changes."""
+    """What becomes of each column: see mg_plan in mg.h. Keeps copies of all it is given; never changes.
+
+    ``untrimmed``: the batches come from ``CsvScanner(trim=False)``; blanks around their fields are trimmed here then.
+    """
     cdef mg_plan p
     cdef tuple kept
 
     def __init__(self, targets, max_chars, names, *, bint pad=False, uint32_t address_options=0, int dates=0,
-                 int tag_separator=0, tags=(), int quote=34):
+                 int tag_separator=0, tags=(), int quote=34, bint untrimmed=False):
         cdef uint32_t n = <uint32_t>len(targets)
         if len(max_chars) != n or len(names) != n:
             raise ValueError(f"{n} targets, {len(max_chars)} limits and {len(names)} names: one of each for every column")
@@ -99,6 +103,7 @@ cdef class Plan:
         self.p.tags_len = <uint32_t>len(tags_)
         self.p.n_tags = <uint32_t>len(own)
         self.p.quote = <uint32_t>quote
+        self.p.untrimmed = untrimmed
 
 
 cdef class Records:

@@ -125,6 +125,7 @@ class Plan:
         tag_separator: int = 0,
         tags: Sequence[str] = (),
         quote: int = 34,
+        untrimmed: bool = False,
     ) -> None: ...
 
 @disjoint_base

@@ -301,6 +301,21 @@ def test_many_columns() -> None:
     assert found[0]["attributes"] == {f"c{i}": str(i - 1) for i in range(1, 4001)}
 
 
+def test_blanks_around_fields_are_trimmed_here_too() -> None:
+    text = b' a@example.com ,\tAna , 7 ,"  x ", vip ; ,2025-01-02 ,ACTIVE \n'
+    targets = [EMAIL, FIRST_NAME, SCORE, ATTRIBUTE, TAGS, CREATED_AT, STATUS]
+    plan = _native.Plan(targets, [14, 3, 1, 1, 3, 10, 6], list("abcdefg"), untrimmed=True)
+    records = _native.Records()
+    records.encode(plan, scanned(text, trim=False))
+    (record,) = decode(records.tobytes())
+    assert problems(records) == []
+    del record["created_at"]
+    assert record == {
+        "line": 1, "email": "a@example.com", "first_name": "Ana", "score": 7, "attributes": {"d": "x"}, "tags": ["vip"],
+        "status": "active",
+    }  # fmt: skip
+
+
 def test_the_worst_row_fits() -> None:
     """Control characters, quotes and separators, as many as there can be, in records short and long."""
     for size in (1, 100, 500, 4000, 5000, 100000):

@@ -216,9 +216,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     mg_plan plan = {.columns = columns, .pad = options & 1, .target = targets, .max_chars = limits, .names = names,
                     .name_off = offsets, .address_options = options >> 1 & 3, .dates = choice % 3,
                     .tag_separator = (uint8_t)separators[choice / 3 % 5], .tags = (const uint8_t *)"\0\0\0\1a\0\0\0\2ow",
-                    .tags_len = options & 8 ? 11 : 0, .n_tags = options & 8 ? 2 : 0, .quote = options & 16 ? '\'' : '"'};
+                    .tags_len = options & 8 ? 11 : 0, .n_tags = options & 8 ? 2 : 0, .untrimmed = options >> 6 & 1,
+                    .quote = options & 16 ? '\'' : '"'};
     mg_csv_dialect dialect = {.delimiter = options & 32 ? '\t' : ',', .quote = (uint8_t)plan.quote,
-                              .trim = options >> 6 & 1, .max_field = 1 << 20, .max_row = 1 << 22, .max_columns = 64};
+                              .trim = !plan.untrimmed, .max_field = 1 << 20, .max_row = 1 << 22, .max_columns = 64};
     uint8_t *text = malloc(in.n ? in.n : 1);
     HOLD(text != NULL);
     if (in.n) memcpy(text, in.p, in.n);

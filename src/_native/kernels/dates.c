@@ -186,15 +186,10 @@ static int read_time(cursor *c, uint8_t order, int64_t *micros) {
     return 1;
 }
 
-mg_reason mg_timestamp_parse(const uint8_t *p, size_t n, uint8_t order, int64_t *micros, uint32_t *at) {
-    uint32_t y = 0, m = 0, d = 0;
-#ifdef WORDS
-    if (n == 10 && common_date(p, order, &y, &m, &d) && y >= 1 && m - 1 < 12 && d - 1 < 28) {
-        *micros = (int64_t)day_number(y, m, d) * 86400 * MICROS; /* most dates are of this kind */
-        return MG_R_ok;
-    }
-#endif
+static __attribute__((noinline)) mg_reason parse_any(const uint8_t *p, size_t n, uint8_t order, int64_t *micros,
+                                                    uint32_t *at) {
     cursor c = {p, p + n};
+    uint32_t y = 0, m = 0, d = 0;
     int64_t time = 0;
     if (!read_date(&c, order, &y, &m, &d)) {
         *at = (uint32_t)(c.p - p);
@@ -227,4 +222,15 @@ mg_reason mg_timestamp_parse(const uint8_t *p, size_t n, uint8_t order, int64_t 
     }
     *micros = t;
     return MG_R_ok;
+}
+
+mg_reason mg_timestamp_parse(const uint8_t *p, size_t n, uint8_t order, int64_t *micros, uint32_t *at) {
+#ifdef WORDS
+    uint32_t y, m, d; /* most dates are of this kind: ten bytes, and a day that every month has */
+    if (n == 10 && common_date(p, order, &y, &m, &d) && y >= 1 && m - 1 < 12 && d - 1 < 28) {
+        *micros = (int64_t)day_number(y, m, d) * 86400 * MICROS;
+        return MG_R_ok;
+    }
+#endif
+    return parse_any(p, n, order, micros, at);
 }

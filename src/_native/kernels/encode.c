@@ -11,6 +11,8 @@
  * Limits: rows up to 1 GiB (MG_FIELD_LEN), MAX_TAGS tags a lead.
  */
 #include "encode.h"
+#include "encode_json.h"
+#include "encode_tags.h"
 
 /* ---- what a row is allowed to cost ---- */
 
@@ -129,12 +131,12 @@ static inline uint8_t *put_text(encoder *e, view w, uint32_t column, uint8_t *o)
     return o + 4 + n;
 }
 
-static uint8_t *put_status(encoder *e, int32_t column, uint8_t *o) {
+static uint8_t *put_status(encoder *e, view w, uint32_t column, uint8_t *o) {
     static const struct {
         uint8_t n;
         char name[16];
     } known[] = {{6, "active"}, {12, "unsubscribed"}, {7, "bounced"}, {10, "complained"}, {7, "pending"}};
-    value v = field_value(e, (uint32_t)column);
+    value v = short_value(e, w, column);
     if (v.n == 0) return put_null(o);
     if (v.n <= 12) {
         uint8_t lower[16] = {0};
@@ -146,23 +148,23 @@ static uint8_t *put_status(encoder *e, int32_t column, uint8_t *o) {
                 return o + 4 + v.n;
             }
     }
-    refuse(e, (uint32_t)column, MG_R_status_unknown, v.lead);
+    refuse(e, column, MG_R_status_unknown, v.lead);
     return put_null(o);
 }
 
-static uint8_t *put_score(encoder *e, int32_t column, uint8_t *o) {
-    value v = field_value(e, (uint32_t)column);
+static uint8_t *put_score(encoder *e, view w, uint32_t column, uint8_t *o) {
+    value v = short_value(e, w, column);
     if (v.n == 0) return put_null(o);
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     if (v.n <= 8) { /* eight digits at once, zeros put in front */
-        uint64_t w;
-        memcpy(&w, v.p, 8);
-        w = (w ^ UINT64_C(0x3030303030303030)) << (64 - 8 * v.n);
-        if (((w + UINT64_C(0x7676767676767676)) | w) & UINT64_C(0x8080808080808080)) goto by_byte;
-        w = (w * 10 + (w >> 8)) & UINT64_C(0x00ff00ff00ff00ff); /* in each pair: tens * 10 + ones */
-        w = (w * 100 + (w >> 16)) & UINT64_C(0x0000ffff0000ffff);
+        uint64_t d;
+        memcpy(&d, v.p, 8);
+        d = (d ^ UINT64_C(0x3030303030303030)) << (64 - 8 * v.n);
+        if (((d + UINT64_C(0x7676767676767676)) | d) & UINT64_C(0x8080808080808080)) goto by_byte;
+        d = (d * 10 + (d >> 8)) & UINT64_C(0x00ff00ff00ff00ff); /* in each pair: tens * 10 + ones */
+        d = (d * 100 + (d >> 16)) & UINT64_C(0x0000ffff0000ffff);
         put32(o, 4);
-        put32(o + 4, (uint32_t)(w * 10000 + (w >> 32)));
+        put32(o + 4, (uint32_t)(d * 10000 + (d >> 32)));
         return o + 8;
     }
 by_byte:;
@@ -172,12 +174,12 @@ by_byte:;
     for (; i < v.n && (uint8_t)(v.p[i] - '0') < 10; i++)
         if (x <= INT32_MAX) x = x * 10 + (v.p[i] - '0'); /* past that it only has to stay too large */
     if (i < v.n || i == first) {
-        refuse(e, (uint32_t)column, MG_R_int_syntax, v.lead + i);
+        refuse(e, column, MG_R_int_syntax, v.lead + i);
         return put_null(o);
     }
     if (v.p[0] == '-') x = -x;
     if (x > INT32_MAX || x < INT32_MIN) {
-        refuse(e, (uint32_t)column, MG_R_int_range, v.lead);
+        refuse(e, column, MG_R_int_range, v.lead);
         return put_null(o);
     }
     put32(o, 4);
@@ -185,14 +187,14 @@ by_byte:;
     return o + 8;
 }
 
-static uint8_t *put_created_at(encoder *e, int32_t column, uint8_t *o) {
-    value v = field_value(e, (uint32_t)column);
+static uint8_t *put_created_at(encoder *e, view w, uint32_t column, uint8_t *o) {
+    value v = short_value(e, w, column);
     if (v.n == 0) return put_null(o);
     int64_t micros;
     uint32_t at;
     mg_reason reason = mg_timestamp_parse(v.p, v.n, e->plan->dates, &micros, &at);
     if (reason != MG_R_ok) {
-        refuse(e, (uint32_t)column, reason, v.lead + at);
+        refuse(e, column, reason, v.lead + at);
         return put_null(o);
     }
     put32(o, 8);
@@ -200,9 +202,10 @@ static uint8_t *put_created_at(encoder *e, int32_t column, uint8_t *o) {
     return o + 12;
 }
 
-static inline uint8_t *put_email(encoder *e, uint8_t *o) {
+static inline uint8_t *put_email(encoder *e, view w, uint8_t *o) {
     int32_t column = e->column[MG_LEAD_EMAIL];
-    value none = {e->text, 0, 0}, v = column < 0 ? none : field_value(e, (uint32_t)column);
+    value v = {e->text, 0, 0};
+    if (likely(column >= 0)) v = short_value(e, w, (uint32_t)column);
     uint32_t at = 0;
     mg_reason reason = mg_address_check(v.p, v.n, e->plan->address_options, o + 4, &at);
     if (reason != MG_R_ok) {
@@ -216,15 +219,14 @@ static inline uint8_t *put_email(encoder *e, uint8_t *o) {
 }
 
 /* Everything but the e-mail. */
-static inline uint8_t *put_rest(encoder *e, uint8_t *o) {
-    const view w = {e->base, e->fields, likely(!e->nul) ? e->limits : e->zeros};
+static inline uint8_t *put_rest(encoder *e, view w, uint8_t *o) {
     for (int f = MG_LEAD_FIRST_NAME; f <= MG_LEAD_COUNTRY; f++)
         o = e->column[f] < 0 ? put_null(o) : put_text(e, w, (uint32_t)e->column[f], o);
-    o = e->column[MG_LEAD_TAGS] < 0 ? put_null(o) : mg_put_tags(e, w, (uint32_t)e->column[MG_LEAD_TAGS], o);
-    o = e->n_attributes ? mg_put_attributes(e, w, o) : put_null(o);
-    o = e->column[MG_LEAD_STATUS] < 0 ? put_null(o) : put_status(e, e->column[MG_LEAD_STATUS], o);
-    o = e->column[MG_LEAD_SCORE] < 0 ? put_null(o) : put_score(e, e->column[MG_LEAD_SCORE], o);
-    return e->column[MG_LEAD_CREATED_AT] < 0 ? put_null(o) : put_created_at(e, e->column[MG_LEAD_CREATED_AT], o);
+    o = e->column[MG_LEAD_TAGS] < 0 ? put_null(o) : put_tags(e, w, (uint32_t)e->column[MG_LEAD_TAGS], o);
+    o = e->n_attributes ? put_attributes(e, w, o) : put_null(o);
+    o = e->column[MG_LEAD_STATUS] < 0 ? put_null(o) : put_status(e, w, (uint32_t)e->column[MG_LEAD_STATUS], o);
+    o = e->column[MG_LEAD_SCORE] < 0 ? put_null(o) : put_score(e, w, (uint32_t)e->column[MG_LEAD_SCORE], o);
+    return e->column[MG_LEAD_CREATED_AT] < 0 ? put_null(o) : put_created_at(e, w, (uint32_t)e->column[MG_LEAD_CREATED_AT], o);
 }
 
 /* ---- rows ---- */
@@ -242,6 +244,9 @@ static mg_status prepare(encoder *e, const mg_plan *plan, mg_records *out) {
     memset(zeros, 0, sizeof *zeros * (size_t)plan->columns);
     memset(e, 0, sizeof *e);
     memset(e->column, 0xff, sizeof e->column);
+    if ((st = mg_buf_reserve(&out->text, PAD)) != MG_OK) return st;
+    e->text = out->text.data;
+    e->room = out->text.cap - PAD < UINT32_MAX ? (uint32_t)(out->text.cap - PAD) : UINT32_MAX;
     e->plan = plan;
     e->attributes = list;
     e->zeros = zeros;
@@ -279,63 +284,73 @@ static mg_status add_problem(mg_records *out, uint32_t row, const encoder *e) {
     return MG_OK;
 }
 
-/* Makes the record readable PAD bytes past its end, and room for its unescaped fields. `end`: where the batch ends. */
+/* A record that is longer than any before, or so near the end of the batch that PAD bytes behind it cannot be read: makes
+ * room for its unescaped fields, and copies it. */
 static mg_status settle(encoder *e, const mg_batch *batch, const mg_row *row, size_t end, mg_records *out) {
     size_t room = (size_t)row->len + PAD;
-    if (unlikely(out->text.cap < room)) {
-        mg_status st = mg_buf_reserve(&out->text, room);
-        if (st != MG_OK) return st;
-    }
+    mg_status st = mg_buf_reserve(&out->text, room);
+    if (st != MG_OK) return st;
     e->text = out->text.data;
-    e->base = batch->base;
-    e->fields = batch->fields + row->field;
-    e->reason = MG_R_ok;
-    e->nul = 0;
-    if (unlikely((size_t)row->off + row->len + PAD > end)) {
-        mg_status st = mg_buf_reserve(&out->scratch, room);
-        if (st != MG_OK) return st;
-        memset(out->scratch.data + row->len, 0, PAD);
-        if (row->len) memcpy(out->scratch.data, batch->base + row->off, row->len);
-        e->base = (const uint8_t *)((uintptr_t)out->scratch.data - row->off); /* offsets count from the batch's base */
-    }
+    if (row->len > e->room) e->room = row->len;
+    if ((size_t)row->off + row->len + PAD <= end) return MG_OK;
+    st = mg_buf_reserve(&out->scratch, room);
+    if (st != MG_OK) return st;
+    memset(out->scratch.data + row->len, 0, PAD);
+    if (row->len) memcpy(out->scratch.data, batch->base + row->off, row->len);
+    e->base = (const uint8_t *)((uintptr_t)out->scratch.data - row->off); /* offsets count from the batch's base */
     return MG_OK;
 }
 
+static __attribute__((noinline)) mg_status refused(encoder *e, mg_records *out, uint32_t i) {
+    mg_status st = add_problem(out, i, e);
+    e->reason = MG_R_ok;
+    return st;
+}
+
+static __attribute__((noinline)) mg_status unreadable(encoder *e, mg_records *out, uint32_t i, const mg_row *row) {
+    e->reason = (mg_reason)row->error;
+    e->where = row->column;
+    e->at = 0;
+    return refused(e, out, i);
+}
+
 /* One row; email NULL: the one in the row. `clean`: its bytes are known to be UTF-8 without NUL. */
-static inline mg_status encode_one(encoder *e, const mg_batch *batch, uint32_t i, size_t end, size_t fixed, int clean,
-                                   const uint8_t *email, uint32_t email_len, mg_records *out) {
+static inline __attribute__((always_inline)) mg_status encode_one(encoder *e, const mg_batch *batch, uint32_t i, size_t end,
+                                                                  size_t fixed, int clean, const uint8_t *email,
+                                                                  uint32_t email_len, mg_records *out) {
     const mg_row *row = &batch->rows[i];
-    if (unlikely(row->error != MG_R_ok)) {
-        e->reason = (mg_reason)row->error;
-        e->where = row->column;
-        e->at = 0;
-        return add_problem(out, i, e);
-    }
-    mg_status st = settle(e, batch, row, end, out);
-    if (unlikely(st != MG_OK)) return st;
-    if (unlikely(row->count != e->plan->columns) && !count_ok(e, row)) return add_problem(out, i, e);
-    if (unlikely(!clean) && !bytes_ok(e, row)) return add_problem(out, i, e);
-    size_t need = worst(e->base + row->off, row->len) + fixed + email_len;
-    if (unlikely(need > INT32_MAX)) { /* no column of PostgreSQL would take it */
-        e->reason = MG_R_row_too_long;
-        e->where = e->at = 0;
-        return add_problem(out, i, e);
-    }
-    if (unlikely(out->records.cap - out->records.len < need)) {
-        st = mg_buf_reserve(&out->records, need);
+    if (unlikely(row->error != MG_R_ok)) return unreadable(e, out, i, row);
+    e->base = batch->base;
+    e->fields = batch->fields + row->field;
+    if (unlikely(row->len > e->room || (size_t)row->off + row->len + PAD > end)) {
+        mg_status st = settle(e, batch, row, end, out);
         if (st != MG_OK) return st;
     }
+    if (unlikely(row->count != e->plan->columns) && !count_ok(e, row)) return refused(e, out, i);
+    e->nul = 0;
+    if (unlikely(!clean) && !bytes_ok(e, row)) return refused(e, out, i);
+    size_t need = worst(e->base + row->off, row->len) + fixed + email_len;
+    if (unlikely(out->records.cap - out->records.len < need || need > INT32_MAX)) {
+        if (need > INT32_MAX) { /* no column of PostgreSQL would take it */
+            e->reason = MG_R_row_too_long;
+            e->where = e->at = 0;
+            return refused(e, out, i);
+        }
+        mg_status st = mg_buf_reserve(&out->records, need);
+        if (st != MG_OK) return st;
+    }
+    const view w = {e->base, e->fields, likely(!(e->nul | e->plan->untrimmed)) ? e->limits : e->zeros};
     uint8_t *start = out->records.data + out->records.len, *o = start + MG_RECORD_HEAD;
     if (email) {
         put32(o, email_len);
         memcpy(o + 4, email, email_len);
         o += 4 + email_len;
     } else {
-        o = put_email(e, o);
-        if (unlikely(e->reason != MG_R_ok)) return add_problem(out, i, e);
+        o = put_email(e, w, o);
+        if (unlikely(e->reason != MG_R_ok)) return refused(e, out, i);
     }
-    o = put_rest(e, o);
-    if (unlikely(e->reason != MG_R_ok)) return add_problem(out, i, e);
+    o = put_rest(e, w, o);
+    if (unlikely(e->reason != MG_R_ok)) return refused(e, out, i);
     uint32_t size = (uint32_t)(o - start);
     memcpy(start, &size, 4);
     memcpy(start + 4, &row->line, 8);

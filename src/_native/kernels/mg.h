@@ -179,7 +179,7 @@ typedef struct {
     uint32_t address_options;
     uint8_t dates;             /* mg_dates */
     uint8_t tag_separator;     /* 0: try ; then , then | */
-    uint16_t reserved;
+    uint16_t untrimmed;        /* 1: fields without quotes may have blanks around them (a dialect without trim) */
     const uint8_t *tags;       /* the import's own tags as COPY text[] elements (int32 length + bytes each): added to
                                   the tags of a lead that has some; a lead without any gets NULL */
     uint32_t tags_len, n_tags;

@@ -3,6 +3,9 @@
  * record is valid UTF-8 by then. PostgreSQL's jsonb has no U+0000, so text_ok has refused that already.
  *
  * Writes at most 6 bytes for each byte of a value, plus the prefixes, plus 7. */
+#ifndef MG_ENCODE_JSON_H
+#define MG_ENCODE_JSON_H
+
 #include "encode.h"
 
 static uint8_t *escape(uint8_t *o, const uint8_t *p, uint32_t n) {
@@ -50,7 +53,7 @@ static inline uint8_t *put_value(uint8_t *o, const uint8_t *p, uint32_t n) {
     }
 }
 
-uint8_t *mg_put_attributes(encoder *e, view w, uint8_t *o) {
+static inline uint8_t *put_attributes(encoder *e, view w, uint8_t *o) {
     uint8_t *start = o;
     const attribute *a = e->attributes, *end = a + e->n_attributes;
     const uint8_t *prefixes = e->prefixes;
@@ -75,3 +78,5 @@ uint8_t *mg_put_attributes(encoder *e, view w, uint8_t *o) {
     put32(start, (uint32_t)(o - start - 4));
     return o;
 }
+
+#endif

@@ -2,6 +2,9 @@
  * has-null flag, element type, then length and lower bound of the dimension, then the elements).
  *
  * Writes at most 3 bytes for each byte of the field, plus the plan's own tags, plus 26. */
+#ifndef MG_ENCODE_TAGS_H
+#define MG_ENCODE_TAGS_H
+
 #include "encode.h"
 
 #define ARRAY_HEAD 20u
@@ -50,10 +53,9 @@ static uint8_t *put_one(uint8_t *o, value tag) {
     return o + sizeof array_head + 4 + tag.n;
 }
 
-uint8_t *mg_put_tags(encoder *e, view w, uint32_t column, uint8_t *o) {
+static inline uint8_t *put_tags(encoder *e, view w, uint32_t column, uint8_t *o) {
     const mg_plan *plan = e->plan;
-    value v = {NULL, 0, 0};
-    if (unlikely(!is_plain(w, column, &v.p, &v.n))) v = field_value(e, column);
+    value v = short_value(e, w, column);
     if (v.n == 0) return put_null(o);
     if (unlikely(e->nul)) {
         const uint8_t *nul = memchr(v.p, 0, v.n);
@@ -109,3 +111,5 @@ uint8_t *mg_put_tags(encoder *e, view w, uint32_t column, uint8_t *o) {
     put32(o + 16, tags);
     return end;
 }
+
+#endif
