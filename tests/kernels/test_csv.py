@@ -150,6 +150,16 @@ def test_every_offset_in_a_block() -> None:
             assert scan(data, Dialect()) == list(reference(data, Dialect())), shift
 
 
+@pytest.mark.parametrize(
+    "odd", [b"b ", b" b", b'"b"', b'"b""c"', b'"b\nc"', b"\t", b'""', b"\r", b"\r\n", b"\n\n", b'x"']
+)
+def test_one_odd_thing_alone(odd: bytes) -> None:
+    """Far from anything else that could make the scanner look closer at the blocks it stands in."""
+    for shift in range(56, 140):
+        data = b"p" * shift + b",a," + odd + b",c\n" + b"q" * 150 + b"\n" + odd
+        assert scan(data, Dialect()) == list(reference(data, Dialect())), shift
+
+
 def test_equals_python_csv_where_its_dialect_answers() -> None:
     rng = random.Random(4180)
     compared = 0
