@@ -19,7 +19,10 @@
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE mg_address_marks marks_of(__m256i v) {
-    const __m256i rows = _mm256_setr_epi8(MG_ROWS, MG_ROWS), columns = _mm256_setr_epi8(MG_COLUMNS, MG_COLUMNS);
+    static const uint8_t row[16] __attribute__((aligned(16))) = {MG_ROWS};
+    static const uint8_t column[16] __attribute__((aligned(16))) = {MG_COLUMNS};
+    const __m256i rows = _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)row));
+    const __m256i columns = _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)column));
     const __m256i nibble = _mm256_set1_epi8(15), zero = _mm256_setzero_si256();
     __m256i kind = _mm256_and_si256(_mm256_shuffle_epi8(columns, _mm256_and_si256(v, nibble)),
                                     _mm256_shuffle_epi8(rows, _mm256_and_si256(_mm256_srli_epi16(v, 4), nibble)));

@@ -28,7 +28,8 @@ INLINE void store8x2(uint8_t *a, uint8_t *b, vec v) {
 }
 
 INLINE mg_address_marks marks_of(vec v) {
-    const vec rows = _mm_setr_epi8(MG_ROWS), columns = _mm_setr_epi8(MG_COLUMNS);
+    static const uint8_t row[16] = {MG_ROWS}, column[16] = {MG_COLUMNS};
+    const vec rows = load(row), columns = load(column);
     const vec nibble = _mm_set1_epi8(15), zero = _mm_setzero_si128();
     vec kind = _mm_and_si128(_mm_shuffle_epi8(columns, _mm_and_si128(v, nibble)),
                              _mm_shuffle_epi8(rows, _mm_and_si128(_mm_srli_epi16(v, 4), nibble)));
