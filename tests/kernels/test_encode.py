@@ -181,6 +181,9 @@ def test_tags_have_limits() -> None:
     assert one(b";".join(b"%d" % i for i in range(1000)), TAGS) == [str(i) for i in range(1000)]
     reason, at = one(b";".join(b"%d" % i for i in range(1001)), TAGS)
     assert (reason, at) == ("field.too_long", len(";".join(map(str, range(1000)))) + 1)
+    for separator in ";,|/":  # in a long record, whose bytes are counted before room is made
+        many = [str(i) for i in range(10000, 11000)]
+        assert one(separator.join(many).encode(), TAGS, tag_separator=ord(separator)) == many
     assert one(b";" * 100000, TAGS) is None
     assert one(b"a;" * 100000, TAGS) == ["a"]
 

@@ -22,16 +22,16 @@ static size_t fixed_cost(const mg_plan *plan) {
            plan->tags_len + 64 + PAD;
 }
 
-/* The most bytes that n bytes of input become: 6 for a control character in an attribute, 3 for a tag of one letter.
- * Long records are counted instead of guessed, since 7 times 16 MiB is not worth reserving for nothing. */
+/* The most bytes that n bytes of input become: 6 for a control character in an attribute, 3 for a tag of one letter and
+ * its separator. Long records are counted instead of guessed, since 7 times 16 MiB is not worth reserving for nothing. */
 static size_t worst(const uint8_t *p, size_t n) {
     if (likely(n <= 4096)) return 7 * n;
     size_t extra = 0;
     for (size_t i = 0; i < n; i++) {
         uint8_t c = p[i];
-        extra += (size_t)(c < 0x20) * 5 + (size_t)(c == '"' || c == '\\') * 2 + (size_t)(c == ';' || c == ',' || c == '|') * 4;
+        extra += (size_t)(c < 0x20) * 5 + (size_t)(c == '"' || c == '\\');
     }
-    return n + extra;
+    return n + extra + 4 * (size_t)MAX_TAGS;
 }
 
 /* ---- checks of a whole record ---- */
@@ -375,8 +375,8 @@ mg_status mg_encode(const mg_plan *plan, const mg_batch *batch, mg_records *out)
         uint32_t stop = batch->n_rows - first > GROUP ? first + GROUP : batch->n_rows;
         const mg_row *last = &batch->rows[stop - 1];
         const uint8_t *p = batch->base + batch->rows[first].off;
-        size_t n = (size_t)last->off + last->len - batch->rows[first].off;
-        int clean = mg_utf8_valid(p, n) == n && !mg_utf8_has_nul(p, n);
+        size_t stops = (size_t)last->off + last->len, n = stops - batch->rows[first].off;
+        int clean = stops >= batch->rows[first].off && mg_utf8_valid(p, n) == n && !mg_utf8_has_nul(p, n);
         for (; first < stop; first++) {
             st = encode_one(&e, batch, first, end, fixed, clean, NULL, 0, out);
             if (unlikely(st != MG_OK)) {

@@ -62,7 +62,7 @@ typedef struct {
     uint64_t line;  /* 1-based physical line the record begins on (Arrow: row number) */
     uint32_t field; /* index of its first field in batch.fields */
     uint32_t count; /* number of fields */
-    uint32_t off;   /* the raw record, without its line end, from batch.base */
+    uint32_t off;   /* the raw record, without its line end, from batch.base; records follow one another */
     uint32_t len;
     uint32_t error; /* MG_R_ok, or why the record can't be read: MG_R_row_* */
     uint32_t column; /* 0-based field the error is about, when there is one */
