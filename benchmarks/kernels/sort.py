@@ -66,9 +66,8 @@ def merged(inputs: list[list[bytes]], use: Callable[[Chunk], object]) -> None:
 
 
 def measure() -> dict[str, float]:
-    made = runs(INPUTS, min(RUN, ROWS // INPUTS))
-    text = b"".join([records.tobytes() for records in made[: -(-RUN // made[0].count)]])
-    count = len(Sorted(text))
+    [whole] = runs(1, RUN)
+    count = whole.count
     figures: dict[str, list[float]] = {}
 
     def note(name: str, value: float) -> None:
@@ -76,14 +75,15 @@ def measure() -> dict[str, float]:
 
     for _ in range(TIMES):
         began = time.perf_counter()
-        ordered = Sorted(text)
+        ordered = Sorted(whole)
         note("sort, ns a record", (time.perf_counter() - began) * 1e9 / count)
         began = time.perf_counter()
         while ordered.next_block() is not None:
             pass
         note("blocks, ns a record", (time.perf_counter() - began) * 1e9 / count)
-    del text, ordered
+    del whole, ordered
 
+    made = runs(INPUTS, min(RUN, ROWS // INPUTS))
     inputs = [cut(records) for records in made]
     total = sum(records.count for records in made)
     del made

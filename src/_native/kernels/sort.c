@@ -146,11 +146,19 @@ static int refine(const uint8_t *p, mg_sort_item *a, mg_sort_item *tmp, size_t n
     return mark_runs(a, going);
 }
 
+/* For walks over records in the order they stand in: a record's place is known only from the one before, so without this
+ * every one of them is waited for. It took half of the time of sorting. */
+static inline void fetch_ahead(const uint8_t *r, uint32_t size) {
+    for (uint32_t line = 0; line < size && line < 512; line += 64)
+        __builtin_prefetch((const void *)((uintptr_t)r + 2048 + line));
+}
+
 mg_status mg_sort_count(const uint8_t *p, size_t n, size_t *count) {
     size_t c = 0;
     for (size_t at = 0; at < n; c++) {
         uint32_t size, len;
         if (!mg_record_read(p + at, n - at, &size, &len)) return MG_CORRUPT;
+        fetch_ahead(p + at, size);
         at += size;
     }
     *count = c;
@@ -171,9 +179,7 @@ mg_status mg_sort_records(const uint8_t *p, size_t n, size_t count, mg_sort_item
     for (size_t i = 0; i < count; i++) {
         uint32_t size, len;
         if (!mg_record_read(p + at, n - at, &size, &len)) return MG_CORRUPT;
-        /* a record's place is known only from the one before: without this, every one of them is waited for */
-        for (uint32_t line = 0; line < size && line < 512; line += 64)
-            __builtin_prefetch((const void *)((uintptr_t)p + at + 2048 + line));
+        fetch_ahead(p + at, size);
         items[i].prefix = mg_key_word(p + at + MG_KEY_AT, len, 0);
         items[i].off = (uint32_t)at;
         at += size;
