@@ -9,6 +9,7 @@ import pytest
 
 from mailgenius import validate_email
 from mailgenius.address import IdnResolver, current_lists, load_lists, tables, use_lists
+from tools import address_lists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,3 +143,25 @@ def test_lists_from_files(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="roles: 'not ok'"):
         load_lists(str(tmp_path))
     assert current_lists() is lists
+
+
+def test_the_tables_are_kept_in_order() -> None:
+    text = address_lists.TABLES.read_text("utf-8")
+    assert address_lists.complaints(text) == []
+    spoiled = text.replace("    126.com", "    zzz.com 126.com Big.com no_domain", 1)
+    found = address_lists.complaints(spoiled)
+    assert any("Big.com is not in normal form, which is x@big.com" in complaint for complaint in found)
+    assert any("no_domain cannot be part of an address (email.domain_char)" in complaint for complaint in found)
+    assert any("not sorted" in complaint for complaint in found)
+    assert address_lists.in_order(address_lists.in_order(spoiled)) == address_lists.in_order(spoiled)
+
+
+def test_a_snapshot_can_be_loaded(tmp_path: Path) -> None:
+    before = current_lists()
+    assert address_lists.main(["--snapshot", str(tmp_path / "lists")]) == 0
+    after = load_lists(tmp_path / "lists")
+    assert (after.free, after.roles) == (before.free, before.roles)
+    unreachable = before.disposable - after.disposable  # emoji domains and the like
+    assert after.disposable <= before.disposable
+    assert {validate_email(f"a@{domain}").reason for domain in unreachable} <= {"email.domain_idna"}
+    assert "disposable-email-domains" in (tmp_path / "lists" / "disposable.txt").read_text("utf-8").splitlines()[0]

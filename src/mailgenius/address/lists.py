@@ -11,7 +11,7 @@ import importlib.metadata
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mailgenius._native import REASONS
+from mailgenius._native import ALLOW_SPECIAL_USE, REASONS
 from mailgenius.address import tables
 from mailgenius.address.idn import resolver
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 MAX_DOMAINS = 65_536  # verdicts remembered
+_IDNA = REASONS.index("email.domain_idna")
 
 
 class Lists:
@@ -81,7 +82,11 @@ def current() -> Lists:
 def _domains(name: str, entries: Iterable[str]) -> frozenset[str]:
     found = set()
     for entry in entries:
-        result = resolver.resolve(b"x@" + entry.strip().encode("utf-8"))
+        result = resolver.resolve(b"x@" + entry.strip().encode("utf-8"), ALLOW_SPECIAL_USE)
+        if (
+            result == _IDNA
+        ):  # such as the emoji domains on public lists: no accepted address has one, so nothing is lost
+            continue
         if isinstance(result, int):
             raise ValueError(f"{name}: {entry!r} is not a domain ({REASONS[result]})")
         found.add(result.partition(b"@")[2].decode("ascii"))
