@@ -79,6 +79,13 @@ def record(data: bytes, start: int, line: int, d: Dialect) -> tuple[Row | None, 
             fail("row.too_long")
             cut = start + d.max_row
 
+    def unclosed() -> tuple[Row, int, int]:
+        fail("row.quote_unclosed")
+        before = count_lines(data, start, opened)
+        found = LINE_END.search(data, opened)
+        end = found.start() if found else len(data)
+        return result(line + before * (error == "row.quote_unclosed"), min(end, limit)), end, line + before
+
     def result(first: int, end: int) -> Row:
         return Row(first, data[start : cut if cut >= 0 else end], tuple(fields) if error == "ok" else (), error, column)
 
@@ -91,11 +98,7 @@ def record(data: bytes, start: int, line: int, d: Dialect) -> tuple[Row | None, 
             if doubled and i < limit:
                 take(i + 1)
             if c < 0 or i + doubled >= limit + (c == quote and not doubled):
-                fail("row.quote_unclosed")
-                before = count_lines(data, start, opened)
-                found = LINE_END.search(data, opened)
-                end = found.start() if found else len(data)
-                return result(line + before * (error == "row.quote_unclosed"), min(end, limit)), end, line + before
+                return unclosed()
             if c == quote and not doubled:
                 state, kept = "closed", len(value)
             else:
@@ -126,6 +129,8 @@ def record(data: bytes, start: int, line: int, d: Dialect) -> tuple[Row | None, 
                 state, opened, limit = "quoted", i, i + 1 + max_field
             elif state == "closed" and c in blank:
                 value.append(c)
+            elif state == "closed" and error == "ok" and count_lines(data, opened, i):
+                return unclosed()  # not its closing quote, but the next stray one, lines below
             elif state != "blank" or c not in blank:
                 value.append(c)
                 state = "plain"

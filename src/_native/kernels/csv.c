@@ -13,7 +13,9 @@
  *   - a quoted field longer than max_field, or open at the end of the input: MG_R_row_quote_unclosed, line = the line
  *     on which that quote opened, raw = from the start of the record to the end of that line, and the next record
  *     begins on the line after. So a stray quote costs a line, not the file. Work stays linear: within the field all
- *     runs of quotes are even, so none of its lines, read again from outside, can leave a quote open before its end.
+ *     runs of quotes are even, so none of its lines, read again from outside, can leave a quote open before its end;
+ *   - likewise a quoted field with line ends in it and text behind its closing quote: that is no closing quote but the
+ *     next stray one, and the lines between the two would be lost in one record.
  * The mask scanner (csv_body.h) reads what is as RFC 4180 wants it, many times faster; it must never disagree.
  * Rows with an error have no fields. No more than max_row + 2 bytes are ever needed to make progress.
  */
@@ -215,12 +217,16 @@ static step lenient(mg_csv_run *r, const uint8_t *cls) {
                 flags = MG_FIELD_ESCAPED;
                 i += 2;
             }
-            rec.lines += lines;
             end = i++;
             flags |= MG_FIELD_QUOTED;
             while (i < n && cls[p[i]] == BLANK) i++;
-            if (i > rec.row_limit) return too_long(r, &rec, rec.row_limit, IN_FIELD);
-            if (i == n || cls[p[i]] == DELIMITER || cls[p[i]] == LF || cls[p[i]] == CR) goto ended;
+            if (i == n || i > rec.row_limit || cls[p[i]] == DELIMITER || cls[p[i]] == LF || cls[p[i]] == CR) {
+                rec.lines += lines;
+                if (i > rec.row_limit) return too_long(r, &rec, rec.row_limit, IN_FIELD);
+                goto ended;
+            }
+            if (lines && !rec.error && i < rec.row_limit) return unclosed(r, &rec, open, i); /* it met another stray quote, lines below */
+            rec.lines += lines;
             flags |= MG_FIELD_ESCAPED; /* text behind the closing quote: the span holds both */
         }
         for (;;) { /* plain bytes, to the end of the field */

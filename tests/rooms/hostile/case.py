@@ -80,7 +80,11 @@ def count_rows(data: bytes, delimiter: bytes = b",", quote: bytes = b'"') -> lis
                     elif data[k] in b"\r\n" and data[k : k + 2] != b"\r\n":
                         passed += 1
                     k += 1
-                if k >= n:
+                text = k + 1
+                while text < n and data[text] in blank:
+                    text += 1
+                stray = passed and text < n and data[text] not in b"\r\n" and data[text : text + 1] != delimiter
+                if k >= n or stray:
                     opened_on = line
                     i = end_of_line(i)
                     break
