@@ -137,6 +137,45 @@ cdef TextSpan _text_span(const TextArray *a, int kind, int64_t i) noexcept nogil
     return span
 
 
+cdef bint _text_sound(const TextArray *a, int kind) noexcept nogil:
+    """Do all texts lie inside their buffers? Arrow files that were damaged, or made by hand, come through unchecked."""
+    cdef const int32_t *off
+    cdef const int64_t *off64
+    cdef const int64_t *sizes
+    cdef const uint8_t *view
+    cdef int64_t i, buffers = a.n_buffers - 3
+    cdef int32_t parts[4]  # a view: length, first bytes, number of the buffer, place in it
+    cdef bint good = True
+    if a.length < 0 or a.offset < 0:
+        return False
+    if kind == TEXT_NULL or a.length == 0:
+        return True
+    if a.n_buffers < 3 or a.buffers[1] == NULL:
+        return False
+    if kind == TEXT_32:
+        off = <const int32_t *>a.buffers[1] + a.offset
+        good = off[0] >= 0
+        for i in range(a.length):
+            good &= off[i] <= off[i + 1]
+        return good and (off[a.length] == 0 or a.buffers[2] != NULL)
+    if kind == TEXT_64:
+        off64 = <const int64_t *>a.buffers[1] + a.offset
+        good = off64[0] >= 0
+        for i in range(a.length):
+            good &= off64[i] <= off64[i + 1]
+        return good and (off64[a.length] == 0 or a.buffers[2] != NULL)
+    sizes = <const int64_t *>a.buffers[a.n_buffers - 1]
+    view = <const uint8_t *>a.buffers[1] + 16 * a.offset
+    for i in range(a.length):
+        memcpy(parts, view + 16 * i, 16)
+        if parts[0] > 12:
+            good &= (parts[2] >= 0 and parts[2] < buffers and parts[3] >= 0
+                     and parts[3] + <int64_t>parts[0] <= sizes[parts[2]])
+        elif parts[0] < 0:
+            good = False
+    return good
+
+
 cdef void _text_check(const TextArray *a, int kind, uint32_t options, uint8_t *out) noexcept nogil:
     """Reason numbers of a plain (not dictionary-encoded) array."""
     cdef const uint8_t *p[256]
@@ -218,6 +257,7 @@ cdef class AddressColumn:
         """Moves an array here; the giver's struct is then released, as the interface wants it."""
         cdef TextArray *arrays = <TextArray *>realloc(self.arrays, (self.count + 1) * sizeof(TextArray))
         cdef int64_t *starts
+        cdef bint good
         if arrays == NULL:
             raise MemoryError
         self.arrays = arrays
@@ -227,6 +267,13 @@ cdef class AddressColumn:
         self.starts = starts
         if self.index and array.dictionary == NULL:
             raise ValueError("an Arrow array lacks the dictionary that its schema declares")
+        with nogil:
+            good = array.length >= 0 and array.offset >= 0 and _text_sound(
+                array.dictionary if self.index else array, self.kind)
+            if self.index and array.length and (array.n_buffers < 2 or array.buffers[1] == NULL):
+                good = False
+        if not good:
+            raise ValueError("an Arrow array is damaged: its texts do not lie inside its buffers")
         arrays[self.count] = array[0]
         array.release = NULL
         starts[self.count + 1] = starts[self.count] + array.length

@@ -137,6 +137,27 @@ def test_a_broken_arrow_stream_is_an_error() -> None:
     assert column.released == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "buffers"),
+    [
+        ("u", [b"\0\0\0\0\x07\0\0\0\x02\0\0\0", b"a@b.com"]),
+        ("u", [b"\xff\xff\xff\xff\x07\0\0\0\x08\0\0\0", b"a@b.com"]),
+        ("u", [b"\0\0\0\0\x01\0\0\0\x02\0\0\0", None]),
+        ("U", [b"\0" * 8 + b"\x07" + b"\0" * 7 + b"\x02" + b"\0" * 7, b"a@b.com"]),
+        ("U", [None, b"a@b.com"]),
+        ("vu", [b"\xff\xff\xff\xff" + b"a@b.com" + b"\0" * 21, b"x", b"\x01" + b"\0" * 7]),
+        ("vu", [b"\x14\0\0\0abcd\0\0\0\0\0\0\0\0" * 2, b"x", b"\x01" + b"\0" * 7]),
+        ("vu", [b"\x14\0\0\0abcd\x01\0\0\0\0\0\0\0" * 2, b"x" * 40, b"\x28" + b"\0" * 7]),
+        ("vu", [b"\x14\0\0\0abcd\0\0\0\0\xff\xff\xff\xff" * 2, b"x" * 40, b"\x28" + b"\0" * 7]),
+    ],
+)
+def test_a_damaged_arrow_column_is_refused(kind: str, buffers: list[bytes | None]) -> None:
+    column = OneArray(kind, ["", ""])
+    column._buffers = lambda *_: buffers  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="is damaged"):
+        validate_emails(column)
+
+
 def test_arrow_memory_is_kept_and_given_back() -> None:
     column = ManyArrays("vu", MIXED, MIXED)
     checks = validate_emails(column)
