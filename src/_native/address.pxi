@@ -1,6 +1,7 @@
 # Addresses: one, or a whole list, array of offsets or Arrow column at a time. What they return for an address that needs
 # the internationalised rules is the number of "email.idn"; mailgenius.address.idn then decides.
 from cpython.ref cimport PyObject
+from libc.string cimport memcmp
 
 cdef extern from "Python.h":
     list PyList_New(Py_ssize_t n)
@@ -125,6 +126,8 @@ def address_normalize(address, uint32_t options=0):
     reason = mg_address_check(p, n, options, norm, &at)
     if reason != MG_R_ok:
         return reason
+    if memcmp(norm, p, n) == 0 and type(address) is str:
+        return address
     text = mg_ascii_new(n, &room)
     memcpy(room, norm, n)
     return text

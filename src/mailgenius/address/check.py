@@ -88,13 +88,10 @@ def validate_email(address: str, *, allow_quoted: bool = False, allow_special_us
     arpa, invalid, local, localhost, onion and test (RFC 6761), which no mail on the Internet reaches.
     Raises TypeError for anything but str.
     """
-    result = address_normalize(
-        address, (ALLOW_QUOTED if allow_quoted else 0) | (ALLOW_SPECIAL_USE if allow_special_use else 0)
-    )
+    options = options_of(allow_quoted, allow_special_use) if allow_quoted or allow_special_use else 0
+    result = address_normalize(address, options)
+    if not isinstance(result, str) and result == IDN:
+        result = resolver.resolve_open(address, options)
     if isinstance(result, str):
         return EmailCheck(address, True, "ok", result)
-    if result == IDN:
-        result = resolver.resolve_open(address, options_of(allow_quoted, allow_special_use))
-        if isinstance(result, str):
-            return EmailCheck(address, True, "ok", result)
     return EmailCheck(address, False, REASONS[result], None)
