@@ -79,7 +79,7 @@ static uint8_t *put_day(uint8_t *o, int64_t day) {
 static uint8_t *put_time(uint8_t *o, int64_t v, int64_t unit, int zoned) {
     int64_t seconds = floor_div(v, unit), fraction = v % unit + (v % unit < 0 ? unit : 0);
     int64_t day = floor_div(seconds, 86400);
-    uint32_t second = (uint32_t)(seconds - day * 86400);
+    uint32_t second = (uint32_t)((uint64_t)seconds - (uint64_t)day * 86400u); /* the first day may begin before INT64_MIN */
     o = put_day(o, day);
     *o++ = 'T';
     o = put_digits(o, second / 3600, 2);

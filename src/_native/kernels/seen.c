@@ -169,11 +169,12 @@ static mg_status grow_domains(mg_seen *s) {
 /* The slot of a domain: its own, or the empty one where it belongs. */
 static inline domain_slot *domain_slot_of(const mg_seen *s, const uint8_t *p, size_t n, const uint8_t *end,
                                           uint32_t hash) {
-    const uint8_t *text = s->domain_text.data, *text_end = text + s->domain_text.cap;
+    const uint8_t *text = s->domain_text.data, *text_end = text ? text + s->domain_text.cap : NULL;
     for (uint32_t j = hash & s->slot_mask;; j = (j + 1) & s->slot_mask) {
         domain_slot *slot = &s->slots[j];
         if (!slot->number) return slot;
-        if (slot->hash == hash && slot->len == n && same_bytes(text + slot->at, text_end, p, end, n)) return slot;
+        if (slot->hash == hash && slot->len == n && (n == 0 || same_bytes(text + slot->at, text_end, p, end, n)))
+            return slot;
     }
 }
 
