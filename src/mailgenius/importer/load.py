@@ -141,7 +141,7 @@ class Loader:
         self.existing_sql = statements.text("existing")
         self.suppressed_sql = statements.text("suppressed")
         self.advance_sql = statements.text("advance")
-        self.update_sql = statements.update(target.update_columns, target.keep_undo) if target.update_columns else None
+        self.update = statements.Update(target.update_columns) if target.update_columns else None
 
     def run(self, lanes: Sequence[Lane], tick: Callable[[int], None]) -> Counts:
         """Loads every lane to its end. ``tick(rows loaded)`` is called in this thread every now and then."""
@@ -320,8 +320,8 @@ class LaneLoader:
                 existing, inserted = existing + inserted - stored, stored
             elif inserted:
                 self._copy(conn, statements.COPY_LEADS, chunk, mask, NEW)
-            if existing and self.loader.update_sql is not None and mask is not None:
-                updated = self._update(conn, chunk, mask, where)
+            if existing and self.loader.update is not None and mask is not None:
+                updated = self._update(conn, chunk, mask, where, self.loader.update)
         return Counts(inserted, updated, existing - updated, chunk.duplicate_count, suppressed)
 
     def _mark(self, conn: psycopg.Connection[Any], mask: Any, query: str, where: dict[str, Any], value: int) -> None:
@@ -357,14 +357,20 @@ class LaneLoader:
         self._copy(conn, statements.COPY_STAGE_ALL, chunk, mask, NEW)
         return conn.execute(statements.INSERT_STAGE).rowcount
 
-    def _update(self, conn: psycopg.Connection[Any], chunk: Chunk, mask: Any, where: dict[str, Any]) -> int:
-        assert self.loader.update_sql is not None  # noqa: S101 - asked by the caller
+    def _update(
+        self,
+        conn: psycopg.Connection[Any],
+        chunk: Chunk,
+        mask: Any,
+        where: dict[str, Any],
+        update: statements.Update,
+    ) -> int:
         self._stage(conn)
         self._copy(conn, statements.COPY_STAGE, chunk, mask, EXISTING, staged=True)
         params = {**where, "import_id": self.target.import_id, "stamp": self.target.stamp}
-        row = conn.execute(self.loader.update_sql, params).fetchone()
-        assert row is not None  # noqa: S101 - a count
-        return int(row[0])
+        if self.target.keep_undo:
+            conn.execute(update.keep, params)
+        return conn.execute(update.overwrite, params).rowcount
 
     @staticmethod
     def _stage(conn: psycopg.Connection[Any]) -> None:

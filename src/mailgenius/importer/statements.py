@@ -11,7 +11,7 @@ from psycopg import sql
 from mailgenius._native import LEAD_FIELDS
 from mailgenius.importer.options import UPDATABLE
 
-__all__ = ["COPY_LEADS", "COPY_STAGE", "HEAD_COLUMNS", "INSERT_STAGE", "MAKE_STAGE", "STAGE_FIELDS", "text", "update"]
+__all__ = ["COPY_LEADS", "COPY_STAGE", "HEAD_COLUMNS", "INSERT_STAGE", "MAKE_STAGE", "STAGE_FIELDS", "Update", "text"]
 
 #: Columns with one value for the whole import; they precede the lead's own fields in every COPY.
 HEAD_COLUMNS = ("workspace_id", "import_id", "updated_at")
@@ -67,30 +67,37 @@ _NEW = {
 }
 
 
+_KEPT = (*UPDATABLE, "updated_at")
+
+
 def _coalesce(name: str) -> sql.Composed:
     return sql.SQL("coalesce(s.{name}, l.{name})").format(name=sql.Identifier(name))
 
 
-def update(columns: Iterable[str], keep_undo: bool) -> sql.Composed:
-    """The statement that changes existing leads from the stage; its one result row is (changed,)."""
-    columns = [name for name in UPDATABLE if name in set(columns)]
-    new = {name: sql.SQL(_NEW[name]) if name in _NEW else _coalesce(name) for name in columns}
-    assignments = sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.Identifier(n), e) for n, e in new.items())
-    differs = sql.SQL(" or ").join(
-        sql.SQL("l.{} is distinct from ({})").format(sql.Identifier(n), e) for n, e in new.items()
-    )
-    saved = (
-        sql.SQL(
-            ", saved as (insert into mailgenius.import_changes (workspace_id, import_id, lead_id, before, stamp)"
-            " select l.workspace_id, %(import_id)s, l.id, to_jsonb(l), %(stamp)s"
-            " from changed c join mailgenius.leads l on l.workspace_id = %(workspace)s::int4 and l.id = c.id)"
+class Update:
+    """The two statements that change existing leads from the stage: keep what was, overwrite it.
+
+    The first locks the rows it keeps, so what is kept is what the second one overwrites, whatever the app does meanwhile.
+    """
+
+    def __init__(self, columns: Iterable[str]) -> None:
+        chosen = [name for name in UPDATABLE if name in set(columns)]
+        new = {name: sql.SQL(_NEW[name]) if name in _NEW else _coalesce(name) for name in chosen}
+        matching = sql.SQL(
+            ' {stage} s where l.workspace_id = %(workspace)s::int4 and l.email = s.email collate "C"'
+            ' and l.email >= %(lo)s collate "C" and l.email <= %(hi)s collate "C" and ({differs})'
+        ).format(
+            stage=_STAGE,
+            differs=sql.SQL(" or ").join(
+                sql.SQL("l.{} is distinct from ({})").format(sql.Identifier(n), e) for n, e in new.items()
+            ),
         )
-        if keep_undo
-        else sql.SQL("")
-    )
-    return sql.SQL(
-        "with changed as (update mailgenius.leads l set {assignments}, updated_at = %(stamp)s from {stage} s"
-        ' where l.workspace_id = %(workspace)s::int4 and l.email = s.email collate "C"'
-        ' and l.email >= %(lo)s collate "C" and l.email <= %(hi)s collate "C" and ({differs}) returning l.id){saved}'
-        " select count(*) from changed"
-    ).format(assignments=assignments, stage=_STAGE, differs=differs, saved=saved)
+        self.keep = sql.SQL(
+            "insert into mailgenius.import_changes (workspace_id, import_id, lead_id, stamp, {})"
+            " select l.workspace_id, %(import_id)s, l.id, %(stamp)s, {} from {} l,{} for no key update of l"
+        ).format(_names(_KEPT), sql.SQL(", ").join(sql.Identifier("l", name) for name in _KEPT), _LEADS, matching)
+        self.overwrite = sql.SQL("update {} l set {}, updated_at = %(stamp)s from{}").format(
+            _LEADS,
+            sql.SQL(", ").join(sql.SQL("{} = {}").format(sql.Identifier(n), e) for n, e in new.items()),
+            matching,
+        )

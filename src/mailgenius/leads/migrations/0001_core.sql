@@ -76,11 +76,22 @@ create table mailgenius.import_lanes (
 );
 
 -- What a lead was before an import updated it: undo puts it back if nobody changed it since (stamp = its updated_at).
+-- Column by column, as in leads: as one jsonb it took half the time of an updating import.
 create table mailgenius.import_changes (
     workspace_id  integer not null,
     import_id     bigint not null,
     lead_id       bigint not null,
-    before        jsonb not null,
     stamp         timestamptz not null,
+    first_name    text,
+    last_name     text,
+    phone         text,
+    company       text,
+    city          text,
+    country       text,
+    tags          text[] not null,
+    attributes    jsonb not null,
+    status        text not null,
+    score         integer not null,
+    updated_at    timestamptz not null,
     primary key (workspace_id, import_id, lead_id)
 );
