@@ -1,15 +1,17 @@
 /* csv_body.h: the mask scanner, once per instruction set. Included behind a simd header.
  *
- * Stage one turns 64 bytes into bitmaps: compare with each special byte, exclusive-or the quotes from the left (a bit of
- * `inside` is then set from an opening quote up to its closing one), drop what is inside. All quotes are checked against
- * RFC 4180 on the way: an opening one follows a boundary (the start of a field) or, as the second half of a doubled
- * quote, a closing one; behind a closing one stands a boundary or an opening one. While that holds the bitmaps say what
- * the automaton in csv.c would say. The first quote that breaks the rule ends the run: records before it are kept, its
- * own goes to the automaton, and the scanner starts afresh behind it, outside of quotes, on any byte.
- * Stage two writes a field for every boundary, without asking what kind it is, and notes where records end; per chunk of
- * 32 blocks a second loop then makes rows of the notes. Rows that may need their fields touched up (spaces to trim,
- * doubled quotes to flag) are known from the bitmaps. An LF ends a line, with or without CR before it; a CR that no LF
- * follows does too.
+ * Stage one turns 2 KiB into bitmaps, one bit a byte: compare with each special byte, exclusive-or the quotes from the left
+ * (a bit of `inside` is then set from an opening quote up to its closing one), drop what is inside. All quotes are checked
+ * against RFC 4180 on the way: an opening one follows a boundary (the start of a field) or, as the second half of a
+ * doubled quote, a closing one; behind a closing one stands a boundary or an opening one. While that holds the bitmaps say
+ * what the automaton in csv.c would say. The first quote that breaks the rule ends the run: records before it are kept,
+ * its own goes to the automaton, and the scanner starts afresh behind it, outside of quotes, on any byte.
+ * Stage two writes a field for every boundary, without asking what kind it is, and notes where records end; a third loop
+ * makes rows of the notes. Rows that may need their fields touched up (spaces to trim, doubled quotes to flag) are known
+ * from the bitmaps. An LF ends a line, with or without CR before it; a CR that no LF follows does too. Chunks are first
+ * read as if there were no CR, which costs a third less; if there was one, once more, and the next at once in that way.
+ *
+ * Short loops over small arrays, because one loop over everything needs more registers than there are: half the speed.
  */
 #include "csv_run.h"
 
@@ -19,151 +21,206 @@
 #define MG_JOIN(a, b) MG_JOIN2(a, b)
 #define MG_NAME(a) MG_JOIN(a, MG_SUFFIX)
 
-enum { BLOCKS = 32, CHUNK = 64 * BLOCKS, AHEAD = 1024 };
+enum { BLOCKS = 32, CHUNK = 64 * BLOCKS, AHEAD = 4096 };
 enum { BLANKS = 1, DOUBLED = 2 };
 
 typedef struct {
-    mg_splat delimiter, quote, lf, cr, space, tab;
-    uint64_t quotes, trim; /* all ones, or 0: the dialect has none */
+    mg_splat delimiter, quote, lf, cr, blank, fold;
+    uint64_t quotes; /* all ones, or 0: the dialect has none */
+    int trim;
 } needles;
 
-/* What one block leaves for the next: the bitmaps of the last, of which the top bit counts. */
+/* What the blocks of a chunk hold, before quotes are understood. One block more than there are, for a look ahead. */
 typedef struct {
-    uint64_t inside; /* all bits */
-    uint64_t boundary, closing, blank, line;
-} carry;
+    uint64_t delimiter[BLOCKS], quote[BLOCKS], blank[BLOCKS];
+    uint64_t lf[BLOCKS + LANES], cr[BLOCKS];
+} raw;
 
 typedef struct {
-    uint64_t boundary;  /* delimiters and line ends outside quotes */
-    uint64_t line;      /* line ends outside quotes: ends of records, empty ones included */
-    uint64_t all_lines; /* and those inside */
-    uint64_t quoted;    /* boundaries right behind a closing quote */
-    uint64_t empty;     /* where a line ends that has nothing on it */
-    uint64_t bad;       /* quotes that break the rule, each at the byte that shows it */
-    uint64_t doubled;   /* quotes that are the second of two */
-    uint64_t blanks;    /* spaces and tabs at a boundary */
-} masks;
+    uint64_t boundary[BLOCKS];  /* delimiters and line ends outside quotes */
+    uint64_t line[BLOCKS];      /* line ends outside quotes: ends of records, empty ones included */
+    uint64_t all_lines[BLOCKS]; /* and those inside */
+    uint64_t quoted[BLOCKS];    /* boundaries right behind a closing quote */
+    uint64_t empty[BLOCKS];     /* where a line ends that has nothing on it */
+    uint64_t bad[BLOCKS];       /* quotes that break the rule, each at the byte that shows it */
+    uint32_t blanks, doubled;   /* bit j: block j has spaces at a boundary, or the second of two quotes */
+    int any_bad, any_empty;
+} bitmaps;
+
+/* What one chunk leaves for the next. */
+typedef struct {
+    mg_word boundary, closing, blank, line;
+    unsigned open;
+} carry;
 
 static inline needles needles_of(const mg_csv_dialect *d) {
     needles k = {.delimiter = splat(d->delimiter), .quote = splat(d->quote), .lf = splat('\n'), .cr = splat('\r')};
-    k.space = splat(' ');
-    k.tab = splat(d->delimiter == '\t' ? ' ' : '\t');
+    /* Space and tab in one comparison: folded with 0x29 both are 0x29. So are ! ( ) and four controls: then a row is
+     * looked at in vain. With tab for a delimiter that would be every row. */
+    k.fold = splat(d->delimiter == '\t' ? 0 : 0x29);
+    k.blank = splat(d->delimiter == '\t' ? ' ' : 0x29);
     k.quotes = d->quote ? ~(uint64_t)0 : 0;
-    k.trim = d->trim ? ~(uint64_t)0 : 0;
+    k.trim = d->trim;
     return k;
 }
 
-/* The bits one place on; bit 0 is the last of the block before. */
-static inline uint64_t next_to(uint64_t m, uint64_t block_before) { return m << 1 | block_before >> 63; }
-
-/* len: bytes of the block that count (64, or less at the end of the input). cr: its bitmap of CR, 0 in the loops for
- * files without any. after_cr: 1 if a CR in the last byte is not to end a line, because LF follows or may follow. */
-static inline masks classify(mg_block b, const needles *k, carry *c, unsigned len, uint64_t cr, uint64_t after_cr) {
-    masks m;
-    uint64_t valid = ~(uint64_t)0 >> (64 - len);
-    uint64_t quote = equal64(b, k->quote) & k->quotes & valid, lf = equal64(b, k->lf) & valid;
-    uint64_t inside = prefix_xor(quote) ^ c->inside;
-    uint64_t crlf = cr & (lf >> 1 | after_cr << (len - 1));
-    m.all_lines = lf | (cr ^ crlf);
-    m.line = m.all_lines & ~inside;
-    m.boundary = (m.all_lines | (equal64(b, k->delimiter) & valid)) & ~inside;
-    uint64_t opening = quote & inside, closing = quote & ~inside;
-    uint64_t behind = next_to(m.boundary, c->boundary), closed = next_to(closing, c->closing);
-    /* Openings not behind a boundary and closings with none behind them must be the same places: doubled quotes. */
-    m.bad = ((opening & ~behind) ^ (closed & ~(m.boundary | crlf))) & valid;
-    m.quoted = m.boundary & closed;
-    m.empty = next_to(m.line, c->line) & (lf | cr);
-    m.doubled = opening & closed;
-#if defined(MG_SIMD_NONE)
-    m.blanks = k->trim; /* two more bitmaps cost more than a look at the ends of every field */
-#else
-    uint64_t blank = (equal64(b, k->space) | equal64(b, k->tab)) & k->trim, ends = m.boundary | crlf;
-    m.blanks = ((blank & (behind | ends >> 1)) | (c->blank >> 63 & ends)) & valid;
-    c->blank = blank;
-#endif
-    c->inside = (uint64_t)((int64_t)inside >> 63);
-    c->boundary = m.boundary;
-    c->closing = closing;
-    c->line = m.line;
-    return m;
-}
-
-static inline mg_block load_tail(const uint8_t *p, size_t n) {
-    uint8_t tail[64] = {0};
-    memcpy(tail, p, n);
-    return load64(tail);
+static inline carry carry_at_start(void) {
+    carry c = {.boundary = word_top(), .closing = word_zero(), .blank = word_zero(), .line = word_top(), .open = 0};
+    return c;
 }
 
 /* Asks for what comes in AHEAD bytes. Not left to the processor: in virtual machines that scan at a third of the speed. */
 static inline void ahead(const uint8_t *p) { __builtin_prefetch((const void *)((uintptr_t)p + AHEAD)); }
 
-/* 1 if the CR in the last byte of the block at p[i] is half a line end. Rare enough to look behind the block only then. */
-static inline uint64_t lf_follows(const uint8_t *p, size_t i, size_t n, int more) {
-    return __builtin_expect(p[i + 63] == '\r', 0) && (i + 64 < n ? p[i + 64] == '\n' : more);
+static inline __attribute__((always_inline)) uint64_t compare_block(raw *x, size_t j, mg_block b, const needles *k,
+                                                                    const int blanks, const int with_cr) {
+    uint64_t cr;
+    x->delimiter[j] = equal64(b, k->delimiter);
+    x->quote[j] = equal64(b, k->quote) & k->quotes;
+    x->lf[j] = equal64(b, k->lf);
+    if (with_cr)
+        x->cr[j] = cr = equal64(b, k->cr);
+    else
+        cr = any64(b, k->cr);
+#if !defined(MG_SIMD_NONE)
+    if (blanks) x->blank[j] = equal64(fold64(b, k->fold), k->blank);
+#endif
+    return cr;
 }
 
-typedef struct {
-    uint64_t records, fields, bad;
-} counts;
-
-static inline void count(counts *t, const masks *m) {
-    t->records += popcount64(m->line);
-    t->fields += popcount64(m->boundary);
-    if (__builtin_expect(m->empty != 0, 0)) {
-        t->records -= popcount64(m->empty);
-        t->fields -= popcount64(m->empty);
+/* Compares up to BLOCKS blocks of p[i..n). Returns not 0 if there are CRs. `more`: p[n..) is not known yet. */
+static inline __attribute__((always_inline)) uint64_t compare(raw *x, const uint8_t *p, size_t i, size_t n, int more,
+                                                              const needles *k, const int blanks, const int with_cr) {
+    uint64_t cr = 0;
+    size_t j = 0, whole = (n - i) / 64;
+    const uint8_t *at = p + i;
+    for (size_t end = whole < BLOCKS ? whole : BLOCKS; j < end; j++, at += 64) {
+        ahead(at);
+        cr |= compare_block(x, j, load64(at), k, blanks, with_cr);
     }
-    t->bad |= m->bad;
+    x->lf[j] = j == BLOCKS && n - i > CHUNK && *at == '\n';
+    if (j == BLOCKS && n - i > CHUNK) return cr;
+    if (j < BLOCKS && n - i > 64 * whole) { /* the last bytes of the input, with zeros behind them */
+        uint8_t tail[64] = {0};
+        memcpy(tail, at, n - i - 64 * whole);
+        cr |= compare_block(x, j, load64(tail), k, blanks, with_cr);
+        x->delimiter[j] &= ((uint64_t)1 << (n - i) % 64) - 1; /* NUL may be one */
+        x->quote[j] &= ((uint64_t)1 << (n - i) % 64) - 1;
+        j++;
+    }
+    /* Whether a CR in the very last byte ends a line is not known yet: its record is left open. */
+    if (with_cr && more && j) x->cr[j - 1] &= ~((uint64_t)1 << (n - i - 1) % 64);
+    for (; j % LANES; j++) {
+        x->delimiter[j] = x->quote[j] = x->lf[j] = x->blank[j] = 0;
+        if (with_cr) x->cr[j] = 0;
+    }
+    x->lf[j] = 0;
+    return cr;
+}
+
+/* Bitmaps of the first `blocks` blocks. */
+static inline __attribute__((always_inline)) void understand(bitmaps *m, const raw *x, size_t blocks, carry *c,
+                                                             const needles *k, const int fields, const int with_cr) {
+    carry s = *c;
+    mg_word any_bad = word_zero(), any_empty = word_zero();
+    m->blanks = m->doubled = 0;
+    for (size_t j = 0; j < blocks; j += LANES) {
+        mg_word quote = word_load(x->quote + j), lf = word_load(x->lf + j), lines = lf, ends_at;
+        mg_word inside = word_inside(quote, &s.open);
+        mg_word cr = word_zero(), crlf = word_zero();
+        if (with_cr) {
+            cr = word_load(x->cr + j);
+            crlf = word_and(cr, word_ahead(lf, word_load(x->lf + j + 1)));
+            lines = word_or(lf, word_less(cr, crlf));
+        }
+        mg_word line = word_less(lines, inside);
+        mg_word boundary = word_less(word_or(lines, word_load(x->delimiter + j)), inside);
+        mg_word opening = word_and(quote, inside), closing = word_less(quote, inside);
+        mg_word behind = word_behind(boundary, s.boundary), closed = word_behind(closing, s.closing);
+        ends_at = with_cr ? word_or(boundary, crlf) : boundary;
+        /* Openings not behind a boundary and closings with none behind them must be the same places: doubled quotes. */
+        mg_word bad = word_xor(word_less(opening, behind), word_less(closed, ends_at));
+        word_store(m->boundary + j, boundary);
+        word_store(m->line + j, line);
+        word_store(m->bad + j, bad);
+        any_bad = word_or(any_bad, bad);
+        s.boundary = boundary;
+        s.closing = closing;
+        if (fields) {
+            word_store(m->all_lines + j, lines);
+            word_store(m->quoted + j, word_and(boundary, closed));
+            m->doubled |= word_blocks(word_and(opening, closed)) << j;
+#if !defined(MG_SIMD_NONE)
+            if (k->trim) {
+                mg_word blank = word_load(x->blank + j);
+                mg_word trim = word_or(word_and(blank, behind), word_and(word_behind(blank, s.blank), ends_at));
+                m->blanks |= word_blocks(trim) << j;
+                s.blank = blank;
+            }
+#endif
+        } else {
+            mg_word empty = word_and(word_behind(line, s.line), word_or(lf, cr));
+            word_store(m->empty + j, empty);
+            any_empty = word_or(any_empty, empty);
+            s.line = line;
+        }
+    }
+#if defined(MG_SIMD_NONE)
+    if (k->trim) m->blanks = ~(uint32_t)0; /* one more bitmap costs more than a look at the ends of every field */
+#endif
+    m->any_bad = word_blocks(any_bad) != 0;
+    m->any_empty = word_blocks(any_empty) != 0;
+    *c = s;
+}
+
+/* How many blocks the input has from i on, up to a chunk. */
+static inline size_t blocks_from(size_t i, size_t n) { return n - i >= CHUNK ? BLOCKS : (n - i + 63) / 64; }
+
+/* The first bad block, and which of its bits are before what is bad; `blocks` if there is none. */
+static inline size_t first_bad(const bitmaps *m, size_t blocks, size_t i, size_t n, uint64_t *good) {
+    for (size_t j = 0; j < blocks; j++) {
+        uint64_t bad = m->bad[j];
+        if (j + 1 == blocks && n - i < 64 * blocks) bad &= ((uint64_t)1 << (n - i) % 64) - 1; /* not behind the input */
+        if (bad) {
+            *good = (bad & -bad) - 1;
+            return j;
+        }
+    }
+    return blocks;
 }
 
 void MG_NAME(mg_csv_shape_)(const mg_csv_dialect *d, const uint8_t *p, size_t n, mg_csv_shape *out) {
     const needles k = needles_of(d);
-    const uint64_t top = (uint64_t)1 << 63;
-    carry c = {.boundary = top, .line = top};
-    counts t = {0, 0, 0};
-    int with_cr = 0;
-    size_t i = 0, len = 64;
-    while (n - i >= 64) {
-        size_t blocks = (n - i) / 64 < BLOCKS ? (n - i) / 64 : BLOCKS;
-        if (!with_cr) { /* as if there were no CR; if there was one, once more */
-            carry saved = c;
-            counts sum = t;
-            uint64_t cr = 0;
-            for (size_t j = i; j < i + 64 * blocks; j += 64) {
-                ahead(p + j);
-                mg_block b = load64(p + j);
-                cr |= any64(b, k.cr);
-                masks m = classify(b, &k, &c, 64, 0, 0);
-                count(&sum, &m);
-            }
-            if (!cr) {
-                t = sum;
-                i += 64 * blocks;
-                continue;
-            }
-            c = saved;
+    carry c = carry_at_start();
+    raw x;
+    bitmaps m;
+    uint64_t records = 0, fields = 0, good, with_cr = 0, last = 0;
+    int strict = 1;
+    for (size_t i = 0; i < n; i += CHUNK) {
+        size_t blocks = blocks_from(i, n);
+        if (!with_cr) {
+            with_cr = compare(&x, p, i, n, 0, &k, 0, 0);
+            if (!with_cr) understand(&m, &x, blocks, &c, &k, 0, 0);
         }
-        with_cr = 0;
-        for (size_t end = i + 64 * blocks; i < end; i += 64) {
-            ahead(p + i);
-            mg_block b = load64(p + i);
-            uint64_t cr = equal64(b, k.cr);
-            with_cr |= cr != 0;
-            masks m = classify(b, &k, &c, 64, cr, lf_follows(p, i, n, 0));
-            count(&t, &m);
+        if (with_cr) {
+            with_cr = compare(&x, p, i, n, 0, &k, 0, 1);
+            understand(&m, &x, blocks, &c, &k, 0, 1);
         }
+        for (size_t j = 0; j < blocks; j++) {
+            records += popcount64(m.line[j]);
+            fields += popcount64(m.boundary[j]);
+        }
+        for (size_t j = 0; m.any_empty && j < blocks; j++) {
+            records -= popcount64(m.empty[j]);
+            fields -= popcount64(m.empty[j]);
+        }
+        if (m.any_bad && first_bad(&m, blocks, i, n, &good) < blocks) strict = 0;
+        last = !(m.line[blocks - 1] >> (n - i - 1) % 64 & 1); /* in the last chunk: a record without line end */
     }
-    if (i < n) {
-        mg_block b = load_tail(p + i, n - i);
-        len = n - i;
-        masks m = classify(b, &k, &c, (unsigned)len, equal64(b, k.cr), 0);
-        count(&t, &m);
-    }
-    uint64_t last = n != 0 && !(c.line >> (len - 1) & 1); /* a record without line end */
-    out->records = t.records + last;
-    out->fields = t.fields + last;
-    out->strict = t.bad == 0;
-    out->open = c.inside != 0;
+    out->records = records + last;
+    out->fields = fields + last;
+    out->strict = strict;
+    out->open = (int)c.open;
 }
 
 /* The end of a record: its line end, the index behind its last field, the number of lines up to and with it. */
@@ -282,61 +339,9 @@ static inline void put_rows(mg_csv_run *r, rows_state *s, const note *notes, siz
 
 /* Where the masks stand between chunks. */
 typedef struct {
-    carry c;
-    size_t i;
     uint32_t field, start, lines;
     uint32_t touch; /* the open record has something to touch up */
-    int bad;
 } masks_state;
-
-/* The bitmaps of a chunk: three short loops, one after the other over these, run twice as fast as one long loop that has
- * too few registers. */
-typedef struct {
-    uint64_t boundary[BLOCKS], quoted[BLOCKS], line[BLOCKS], all_lines[BLOCKS];
-    uint32_t touch[BLOCKS]; /* BLANKS, DOUBLED: fields of the block have that at their ends, in them */
-} bitmaps;
-
-/* Stage one for the blocks from w->i on. Returns how many there are; *seen_cr is not 0 if there are CRs, which
- * without `with_cr` makes it all void. */
-static inline __attribute__((always_inline)) size_t read_blocks(mg_csv_run *r, const needles *k, masks_state *w,
-                                                                bitmaps *maps, const int with_cr, uint64_t *seen_cr) {
-    const uint8_t *p = r->p;
-    const size_t n = r->n, first = w->i;
-    size_t i = first, blocks = 0;
-    uint64_t any = 0, bad = 0;
-    carry c = w->c;
-    for (; blocks < BLOCKS && i < n && !bad; i += 64, blocks++) {
-        masks m;
-        if (n - i >= 64) {
-            ahead(p + i);
-            mg_block b = load64(p + i);
-            uint64_t cr = with_cr ? equal64(b, k->cr) : 0;
-            any |= with_cr ? cr : any64(b, k->cr);
-            m = classify(b, k, &c, 64, cr, with_cr ? lf_follows(p, i, n, !r->eof) : 0);
-        } else {
-            mg_block b = load_tail(p + i, n - i);
-            uint64_t cr = equal64(b, k->cr);
-            any |= cr;
-            m = classify(b, k, &c, (unsigned)(n - i), cr, !r->eof);
-        }
-        bad = m.bad;
-        maps->boundary[blocks] = m.boundary;
-        maps->quoted[blocks] = m.quoted;
-        maps->line[blocks] = m.line;
-        maps->all_lines[blocks] = m.all_lines;
-        maps->touch[blocks] = (m.blanks ? BLANKS : 0) | (m.doubled ? DOUBLED : 0);
-    }
-    if (bad) { /* what is before the first of them is right */
-        uint64_t good = (bad & -bad) - 1;
-        maps->boundary[blocks - 1] &= good;
-        maps->line[blocks - 1] &= good;
-        w->bad = 1;
-    }
-    w->c = c;
-    w->i = i;
-    *seen_cr = any;
-    return blocks;
-}
 
 /* The fields of the chunk that begins at p[at]. */
 static inline void all_fields(mg_field *out, const bitmaps *maps, size_t blocks, uint32_t at, uint32_t start) {
@@ -355,7 +360,7 @@ static inline size_t all_notes(note *notes, const bitmaps *maps, size_t blocks, 
     size_t noted = 0;
     for (size_t j = 0; j < blocks; j++, at += 64) {
         uint64_t line = maps->line[j], boundary = maps->boundary[j], all_lines = maps->all_lines[j];
-        uint32_t here = maps->touch[j];
+        uint32_t here = (maps->blanks >> j & 1) * BLANKS | (maps->doubled >> j & 1) * DOUBLED;
         touch |= here;
         for (uint64_t rest = line;;) {
             uint64_t below = (rest & -rest) - 1;
@@ -383,34 +388,46 @@ mg_status MG_NAME(mg_csv_masks_)(mg_csv_run *r) {
     const mg_csv_dialect *d = &r->s->dialect;
     const needles k = needles_of(d);
     const uint32_t limit = d->max_field < d->max_row ? d->max_field : d->max_row;
-    const uint64_t top = (uint64_t)1 << 63;
+    const uint8_t *p = r->p;
+    const size_t n = r->n;
     mg_batch *out = r->out;
-    rows_state s = {.start = r->pos, .field = out->n_fields};
-    masks_state w = {.c = {.boundary = top, .line = top}, .i = r->pos, .field = s.field, .start = (uint32_t)r->pos};
+    size_t i = r->pos;
+    carry c = carry_at_start();
+    rows_state s = {.start = i, .field = out->n_fields};
+    masks_state w = {.field = s.field, .start = (uint32_t)i};
+    raw x;
+    bitmaps m;
     note notes[CHUNK + 1];
-    bitmaps maps;
-    uint64_t cr = 0;
+    uint64_t with_cr = 0;
     mg_status st = MG_OK;
 
-    while (w.i < r->n && !s.stop) {
+    while (i < n && !s.stop) {
+        size_t blocks = blocks_from(i, n), j;
+        uint64_t good;
+        int bad = 0;
         out->n_fields = w.field;
         st = mg_csv_room(out, CHUNK, CHUNK + 64);
         if (st != MG_OK) break;
-        uint32_t at = (uint32_t)w.i;
-        size_t blocks = 0;
-        if (!cr) { /* as if there were no CR; if there was one, once more, and the next chunk at once in that way */
-            masks_state before = w;
-            blocks = read_blocks(r, &k, &w, &maps, 0, &cr);
-            if (cr) w = before;
-            else goto read;
+        if (!with_cr) {
+            with_cr = compare(&x, p, i, n, !r->eof, &k, 1, 0);
+            if (!with_cr) understand(&m, &x, blocks, &c, &k, 1, 0);
         }
-        blocks = read_blocks(r, &k, &w, &maps, 1, &cr);
-    read:
-        all_fields(out->fields + w.field, &maps, blocks, at, w.start);
-        size_t noted = all_notes(notes, &maps, blocks, at, &w);
+        if (with_cr) {
+            with_cr = compare(&x, p, i, n, !r->eof, &k, 1, 1);
+            understand(&m, &x, blocks, &c, &k, 1, 1);
+        }
+        if (__builtin_expect(m.any_bad, 0) && (j = first_bad(&m, blocks, i, n, &good)) < blocks) {
+            m.boundary[j] &= good;
+            m.line[j] &= good;
+            blocks = j + 1;
+            bad = 1;
+        }
+        all_fields(out->fields + w.field, &m, blocks, (uint32_t)i, w.start);
+        size_t noted = all_notes(notes, &m, blocks, (uint32_t)i, &w);
         put_rows(r, &s, notes, noted, limit);
+        i += 64 * blocks;
         /* A record beyond the limit is an open quote, perhaps: the automaton knows how far to go. */
-        if (w.bad || (w.i < r->n && w.i - s.start > limit)) s.stop = 1;
+        if (bad || (i < n && i - s.start > limit)) s.stop = 1;
     }
     out->n_fields = s.field;
     r->pos = s.start;

@@ -21,13 +21,52 @@ static inline uint64_t equal64(mg_block b, mg_splat c) {
     uint64_t low = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(b.a, c));
     return low | (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(b.b, c)) << 32;
 }
+static inline mg_block fold64(mg_block b, mg_splat c) {
+    mg_block f = {_mm256_or_si256(b.a, c), _mm256_or_si256(b.b, c)};
+    return f;
+}
 static inline uint64_t any64(mg_block b, mg_splat c) { /* not 0 if any byte is c */
     return (uint32_t)_mm256_movemask_epi8(_mm256_or_si256(_mm256_cmpeq_epi8(b.a, c), _mm256_cmpeq_epi8(b.b, c)));
 }
 static inline uint64_t popcount64(uint64_t m) { return (uint64_t)__builtin_popcountll(m); }
-static inline uint64_t prefix_xor(uint64_t m) {
-    __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)m), _mm_set1_epi8((char)0xff), 0);
-    return (uint64_t)_mm_cvtsi128_si64(product);
+
+/* Bitmaps of four blocks at once: see word64.h. */
+enum { LANES = 4 };
+typedef __m256i mg_word;
+static inline mg_word word_load(const uint64_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
+static inline void word_store(uint64_t *p, mg_word a) { _mm256_storeu_si256((__m256i *)p, a); }
+static inline mg_word word_zero(void) { return _mm256_setzero_si256(); }
+static inline mg_word word_top(void) { return _mm256_setr_epi64x(0, 0, 0, INT64_MIN); }
+static inline mg_word word_and(mg_word a, mg_word b) { return _mm256_and_si256(a, b); }
+static inline mg_word word_or(mg_word a, mg_word b) { return _mm256_or_si256(a, b); }
+static inline mg_word word_xor(mg_word a, mg_word b) { return _mm256_xor_si256(a, b); }
+static inline mg_word word_less(mg_word a, mg_word b) { return _mm256_andnot_si256(b, a); }
+static inline mg_word word_ahead(mg_word a, mg_word one_block_on) {
+    return _mm256_or_si256(_mm256_srli_epi64(a, 1), _mm256_slli_epi64(one_block_on, 63));
+}
+static inline mg_word word_behind(mg_word a, mg_word before) {
+    __m256i lanes = _mm256_permute2x128_si256(before, a, 0x21); /* before 2, 3, a 0, 1 */
+    lanes = _mm256_alignr_epi8(a, lanes, 8);                    /* before 3, a 0, 1, 2 */
+    return _mm256_or_si256(_mm256_slli_epi64(a, 1), _mm256_srli_epi64(lanes, 63));
+}
+static inline mg_word word_inside(mg_word quote, unsigned *open) {
+    static const uint64_t spread[16][4] = {
+#define B(x, i) ((x) >> (i) & 1 ? ~(uint64_t)0 : 0)
+#define L(x) {B(x, 0), B(x, 1), B(x, 2), B(x, 3)}
+        L(0), L(1), L(2), L(3), L(4), L(5), L(6), L(7), L(8), L(9), L(10), L(11), L(12), L(13), L(14), L(15)
+#undef L
+#undef B
+    };
+    for (int s = 1; s < 64; s *= 2) quote = _mm256_xor_si256(quote, _mm256_slli_epi64(quote, s));
+    unsigned odd = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(quote)), all = odd ^ odd << 1; /* blocks with odd parity */
+    all ^= all << 2;
+    unsigned turned = (all << 1 ^ (0 - *open)) & 15;
+    *open ^= all >> 3 & 1;
+    return _mm256_xor_si256(quote, _mm256_loadu_si256((const __m256i *)spread[turned]));
+}
+static inline unsigned word_blocks(mg_word a) {
+    __m256i none = _mm256_cmpeq_epi64(a, _mm256_setzero_si256());
+    return (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(none)) ^ 15;
 }
 
 enum { VEC = 32 };

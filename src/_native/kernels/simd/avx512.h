@@ -16,12 +16,35 @@ typedef __m512i mg_splat;
 static inline mg_splat splat(uint8_t c) { return _mm512_set1_epi8((char)c); }
 static inline mg_block load64(const uint8_t *p) { return _mm512_loadu_si512(p); }
 static inline uint64_t equal64(mg_block b, mg_splat c) { return _mm512_cmpeq_epi8_mask(b, c); }
+static inline mg_block fold64(mg_block b, mg_splat c) { return _mm512_or_si512(b, c); }
 static inline uint64_t any64(mg_block b, mg_splat c) { return equal64(b, c); }
 static inline uint64_t popcount64(uint64_t m) { return (uint64_t)__builtin_popcountll(m); }
-static inline uint64_t prefix_xor(uint64_t m) {
-    __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)m), _mm_set1_epi8((char)0xff), 0);
-    return (uint64_t)_mm_cvtsi128_si64(product);
+
+/* Bitmaps of eight blocks at once: see word64.h. */
+enum { LANES = 8 };
+typedef __m512i mg_word;
+static inline mg_word word_load(const uint64_t *p) { return _mm512_loadu_si512(p); }
+static inline void word_store(uint64_t *p, mg_word a) { _mm512_storeu_si512(p, a); }
+static inline mg_word word_zero(void) { return _mm512_setzero_si512(); }
+static inline mg_word word_top(void) { return _mm512_maskz_set1_epi64(0x80, INT64_MIN); }
+static inline mg_word word_and(mg_word a, mg_word b) { return _mm512_and_si512(a, b); }
+static inline mg_word word_or(mg_word a, mg_word b) { return _mm512_or_si512(a, b); }
+static inline mg_word word_xor(mg_word a, mg_word b) { return _mm512_xor_si512(a, b); }
+static inline mg_word word_less(mg_word a, mg_word b) { return _mm512_andnot_si512(b, a); }
+static inline mg_word word_ahead(mg_word a, mg_word one_block_on) { return _mm512_shrdi_epi64(a, one_block_on, 1); }
+static inline mg_word word_behind(mg_word a, mg_word before) {
+    return _mm512_shldi_epi64(a, _mm512_alignr_epi64(a, before, 7), 1);
 }
+static inline mg_word word_inside(mg_word quote, unsigned *open) {
+    for (int s = 1; s < 64; s *= 2) quote = _mm512_xor_si512(quote, _mm512_slli_epi64(quote, (unsigned)s));
+    unsigned odd = _mm512_test_epi64_mask(quote, _mm512_set1_epi64(INT64_MIN)), all = odd ^ odd << 1;
+    all ^= all << 2;
+    all ^= all << 4;
+    unsigned turned = all << 1 ^ (0 - *open);
+    *open ^= all >> 7 & 1;
+    return _mm512_mask_xor_epi64(quote, (__mmask8)turned, quote, _mm512_set1_epi64(-1));
+}
+static inline unsigned word_blocks(mg_word a) { return _mm512_test_epi64_mask(a, a); }
 
 enum { VEC = 64 };
 typedef __m512i mg_vec;

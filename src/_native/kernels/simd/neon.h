@@ -21,6 +21,10 @@ static inline uint64_t equal64(mg_block b, mg_splat c) {
     low = vpaddq_u8(low, low);
     return vgetq_lane_u64(vreinterpretq_u64_u8(low), 0);
 }
+static inline mg_block fold64(mg_block b, mg_splat c) {
+    for (int i = 0; i < 4; i++) b.v[i] = vorrq_u8(b.v[i], c);
+    return b;
+}
 static inline uint64_t any64(mg_block b, mg_splat c) { /* not 0 if any byte is c */
     uint8x16_t m = vorrq_u8(vceqq_u8(b.v[0], c), vceqq_u8(b.v[1], c));
     return vmaxvq_u8(vorrq_u8(m, vorrq_u8(vceqq_u8(b.v[2], c), vceqq_u8(b.v[3], c))));
@@ -30,6 +34,7 @@ static inline uint64_t prefix_xor(uint64_t m) { /* PMULL is optional on aarch64 
     for (int s = 1; s < 64; s *= 2) m ^= m << s;
     return m;
 }
+#include "word64.h"
 
 enum { VEC = 16 };
 typedef uint8x16_t mg_vec;

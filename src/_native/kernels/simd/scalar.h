@@ -43,3 +43,4 @@ static inline uint64_t prefix_xor(uint64_t m) {
     for (int s = 1; s < 64; s *= 2) m ^= m << s;
     return m;
 }
+#include "word64.h"

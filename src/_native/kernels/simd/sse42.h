@@ -24,6 +24,10 @@ static inline uint64_t equal64(mg_block b, mg_splat c) {
         m |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(b.v[i], c)) << (16 * i);
     return m;
 }
+static inline mg_block fold64(mg_block b, mg_splat c) {
+    for (int i = 0; i < 4; i++) b.v[i] = _mm_or_si128(b.v[i], c);
+    return b;
+}
 static inline uint64_t any64(mg_block b, mg_splat c) { /* not 0 if any byte is c */
     __m128i m = _mm_cmpeq_epi8(b.v[0], c);
     for (int i = 1; i < 4; i++) m = _mm_or_si128(m, _mm_cmpeq_epi8(b.v[i], c));
@@ -34,6 +38,7 @@ static inline uint64_t prefix_xor(uint64_t m) {
     __m128i product = _mm_clmulepi64_si128(_mm_set_epi64x(0, (long long)m), _mm_set1_epi8((char)0xff), 0);
     return (uint64_t)_mm_cvtsi128_si64(product);
 }
+#include "word64.h"
 
 enum { VEC = 16 };
 typedef __m128i mg_vec;
