@@ -1,4 +1,4 @@
-/* csv_avx2.c: csv_body.h for one instruction set; on other processors nothing. */
+/* csv_avx2.c: csv_body.h (and csv_bits.h) for one instruction set; on other processors nothing. */
 #if defined(__x86_64__)
 #include "simd/avx2.h"
 #include "csv_body.h"

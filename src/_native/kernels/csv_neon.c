@@ -1,4 +1,4 @@
-/* csv_neon.c: csv_body.h for one instruction set; on other processors nothing. */
+/* csv_neon.c: csv_body.h (and csv_bits.h) for one instruction set; on other processors nothing. */
 #if defined(__aarch64__)
 #include "simd/neon.h"
 #include "csv_body.h"
