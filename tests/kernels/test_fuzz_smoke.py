@@ -1,4 +1,4 @@
-"""Random input for every harness of tools/fuzz: a minute for all in CI, else three seconds each; `make fuzz` takes longer."""
+"""Random input for every harness of tools/fuzz: a minute for all in CI, else three seconds each (see `make fuzz`)."""
 
 from __future__ import annotations
 
