@@ -44,6 +44,8 @@ def unit(module: str, name: str) -> str:
     """Of a kernel's figure, which is named by its author."""
     if "GB/s" in name or module == "csv_scan":
         return "GB/s"
+    if module == "address":
+        return "" if "share" in name else "/s"
     if "ns a" in name:
         return "ns"
     if "/s" in name:
