@@ -1,9 +1,10 @@
 """``make bench-import``: every import figure beside its rivals, in one run on one server; writes docs/benchmarks.md.
 
     python -m benchmarks.bench_import [--rows N] [--runs N] [--only full,small,onto,query,core,kernels,memory]
-                                      [--quick] [--scale] [--no-peers]
+                                      [--quick] [--scale] [--no-peers] [--patient]
 
 ``--quick`` takes 200,000 rows and one run and leaves docs/benchmarks.md alone. ``--scale`` adds ten million rows.
+``--patient`` waits for a quiet machine before each run, and repeats runs that others disturbed.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--scale", action="store_true")
     parser.add_argument("--no-peers", action="store_true", help="only mailgenius and psql")
+    parser.add_argument("--patient", action="store_true", help="wait for a quiet machine before each run")
     args = parser.parse_args()
     chosen = args.only.split(",") if args.only else SCENARIOS
     if unknown := set(chosen) - set(SCENARIOS):
@@ -82,7 +84,7 @@ def main() -> int:
         if set(chosen) - WITHOUT_SERVER:
             from .room import Room
 
-            room = stack.enter_context(Room())
+            room = stack.enter_context(Room(patient=args.patient))
         results.machine = machine(room.version) if room else results.machine or machine()
         for name in SCENARIOS:
             if name not in chosen:

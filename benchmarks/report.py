@@ -165,7 +165,7 @@ def page(results: Results) -> str:
     for scenario, title in RACES.items():
         mine = [f for n, f in figures.items() if n.startswith(scenario + "/")]
         if mine:
-            load = max(f.load for f in mine)
+            others = max(f.others for f in mine)
             out += [f"### {title}", "", *_race_table(scenario, figures), ""]
             phases = {n: f for n, f in figures.items() if n.startswith(scenario + "/") and ": phase " in n}
             if phases:
@@ -173,7 +173,10 @@ def page(results: Results) -> str:
                     f"{n.partition('/')[2].replace(': phase ', ', ')} {f.value:.2f} s" for n, f in phases.items()
                 )
                 out += [f"Phases: {said}.", ""]
-            out += [f"Again with `{mine[0].command}` ({mine[0].when} UTC, load up to {load:.1f}).", ""]
+            out += [
+                f"Again with `{mine[0].command}` ({mine[0].when} UTC; others took up to {others:.0%} of the machine).",
+                "",
+            ]
     rest: dict[str, list[str]] = {}
     for name in figures:
         scenario = name.partition("/")[0]

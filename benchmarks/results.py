@@ -27,6 +27,7 @@ class Figure(msgspec.Struct):
     runs: list[float] = []
     note: str = ""
     load: float = 0.0  # of the machine when it was measured (highest of the runs' beginnings)
+    others: float = 0.0  # largest share of the machine that others took during a run
     command: str = ""
     when: str = ""
 
@@ -70,6 +71,7 @@ class Results(msgspec.Struct):
     ) -> None:
         load = max(o.load for o in outcomes)
         self.put(f"{scenario}/{name}", [o.seconds for o in outcomes], "s", note=note, load=load, command=command)
+        self.figures[f"{scenario}/{name}"].others = round(max(o.others for o in outcomes), 3)
         server = [o.server_cpu for o in outcomes]
         self.put(f"{scenario}/{name}: server CPU", server, "s", load=load, command=command)
         if any(o.cpu for o in outcomes):
