@@ -35,6 +35,7 @@ cdef extern from "mg.h" nogil:
     void mg_chunk_free(mg_chunk *c) noexcept
     mg_status mg_merge_next(mg_merge *m, size_t max_records, size_t max_bytes, mg_chunk *out, size_t *which) noexcept
 
+    mg_status mg_pg_mark(const mg_chunk *c, const uint8_t *p, size_t n, uint8_t value, uint8_t *mask) noexcept
     mg_status mg_pg_keys(const mg_chunk *c, const uint8_t *mask, uint8_t want, mg_buf *out) noexcept
     mg_status mg_pg_copy(const mg_chunk *c, const uint8_t *mask, uint8_t want, uint32_t fields, const uint8_t *head,
                          size_t head_len, uint16_t head_fields, const uint8_t *defaults, const uint32_t *default_off,
@@ -257,6 +258,24 @@ cdef class Chunk:
             mg_buf_free(&out)
             if mask is not None:
                 PyBuffer_Release(&view)
+
+    def mark(self, bytes found not None, mask, uint8_t value):
+        """Sets the mask bytes of the records whose e-mails are in PostgreSQL's binary text[] `found` to `value`."""
+        cdef Py_buffer view
+        cdef const uint8_t *p = <const uint8_t *>PyBytes_AS_STRING(found)
+        cdef size_t n = <size_t>PyBytes_GET_SIZE(found)
+        cdef mg_status st
+        PyObject_GetBuffer(mask, &view, PyBUF_WRITABLE)
+        try:
+            with self.lock:
+                mask_of(&view, self.c.n)
+                with nogil:
+                    st = mg_pg_mark(&self.c, p, n, value, <uint8_t *>view.buf)
+            if st == MG_CORRUPT:
+                raise ValueError("not a text[] in PostgreSQL's binary form")
+            check(st)
+        finally:
+            PyBuffer_Release(&view)
 
     def copy(self, mask, uint8_t want, uint32_t fields, bytes head not None, uint16_t head_fields, defaults=(),
              size_t max_bytes=1 << 20):

@@ -96,7 +96,7 @@ class ImporterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
 
     # Threads that parse and encode; 0 means the cores this process may use, at most 8.
     threads: int = 0
-    # Connections that load into PostgreSQL at once, each with its own range of e-mail addresses.
+    # Connections that load into PostgreSQL at once, each with ranges of e-mail addresses of its own.
     lanes: int = 2
     # Bytes read from the source at a time.
     block_bytes: int = 1 * MIB

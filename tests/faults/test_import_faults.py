@@ -11,14 +11,17 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 
 from benchmarks.data import write_leads
 from mailgenius import errors
 from mailgenius.importer import ImportReport
+from mailgenius.importer.load import LaneLoader, Loader
 from mailgenius.leads import migrate
 from mailgenius.pool import Pool
 from mailgenius.servers import PostgresServer, postgres
@@ -139,6 +142,39 @@ def test_a_fault_at_a_random_byte(
         report = run_or_resume(pool, leads_file, mode)
         assert fingerprint(pool) == table
         assert account(report) == counts
+
+
+def test_what_a_crash_takes_after_the_last_chunk_is_loaded_again(
+    tmp_path: Path,
+    leads_file: str,
+    expected: dict[str, tuple[object, dict[str, object], int]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table, counts, _ = expected["skip"]
+    lost: list[int] = []
+    crashes = iter([True])
+
+    class Unlucky(Loader):
+        """The server crashes when all lanes are done, before anything of them reached the disk."""
+
+        def _lost(self, loaders: Sequence[LaneLoader], conn: psycopg.Connection[Any]) -> list[LaneLoader]:
+            if next(crashes, False):
+                server.kill()
+                server.restart()
+            again = super()._lost(loaders, conn)
+            lost.append(len(again))
+            return again
+
+    lazy = {"wal_writer_delay": "10s", "wal_writer_flush_after": "0", "checkpoint_timeout": "1h"}
+    with postgres(tmp_path / "pg", settings=lazy) as server:
+        prepare(server.dsn, leads_file)
+        monkeypatch.setattr("mailgenius.importer.job.Loader", Unlucky)
+        with Pool(server.dsn, timeout=60) as pool:
+            report = run_or_resume(pool, leads_file, "skip")
+            assert fingerprint(pool) == table
+    assert account(report) == counts
+    assert len(lost) == 2, "the crash took nothing"
+    assert lost[0] > lost[1] == 0
 
 
 def test_a_full_disk_stops_the_import_and_resume_finishes_it(tmp_path: Path, leads_file: str) -> None:

@@ -1,5 +1,6 @@
 """pgcopy.c: the bytes are those of the PostgreSQL manual, written here a second time. (tests/rooms reads them back.)"""
 
+import random
 import struct
 
 import numpy as np
@@ -23,6 +24,11 @@ def chunk_of(leads: list[Lead]) -> Chunk:
     assert merged.next(chunk) == -1
     assert len(chunk) == len(leads)
     return chunk
+
+
+def text_array(values: list[bytes]) -> bytes:
+    shape = struct.pack(">iiiii", 1, 0, 25, len(values), 1) if values else struct.pack(">iii", 0, 0, 25)
+    return shape + b"".join(map(field, values))
 
 
 def leads_of(values: list[list[bytes | None]]) -> list[Lead]:
@@ -58,8 +64,7 @@ def test_tuples(leads, fields, fill, max_bytes, rng, masked) -> None:
     if max_bytes == 1:
         assert pieces == tuples
     keys = [lead[0] or b"" for i, lead in enumerate(leads) if mask is None or mask[i] == 1]
-    shape = struct.pack(">iiiii", 1, 0, 25, len(keys), 1) if keys else struct.pack(">iii", 0, 0, 25)
-    assert chunk.keys(mask, 1) == shape + b"".join(map(field, keys))
+    assert chunk.keys(mask, 1) == text_array(keys)
 
 
 def test_pieces_are_about_as_large_as_asked() -> None:
@@ -82,6 +87,44 @@ def test_masks() -> None:
             chunk.copy(bad, 1, ALL, b"", 0)
     with pytest.raises(TypeError):
         chunk.keys("abc", 1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_mark_finds_the_keys_of_an_answer_in_any_order(seed: int) -> None:
+    rng = random.Random(seed)
+    names = sorted({bytes(rng.choices(b"ab@.", k=rng.randrange(6))) for _ in range(200)})
+    chunk = chunk_of(leads_of([[name] + [None] * 11 for name in names if rng.random() < 0.7]))
+    there = [chunk.key(i) for i in range(len(chunk))]
+    asked = [name for name in names if rng.random() < 0.5] + ([b"zz", b""] if seed % 3 == 0 else [])
+    if seed % 2:
+        rng.shuffle(asked)
+    mask = bytearray(len(chunk))
+    chunk.mark(text_array(asked), mask, 7)
+    assert mask == bytes(7 * (name in set(asked)) for name in there)
+
+
+def test_mark_takes_nothing_but_an_array_of_text() -> None:
+    chunk = chunk_of(leads_of([[b"a@b.co"] + [None] * 11]))
+    mask = bytearray(1)
+    chunk.mark(text_array([]), mask, 1)
+    assert mask == b"\0"
+    whole = text_array([b"a@b.co", b"c@d.co"])
+    null = struct.pack(">iiiii", 1, 1, 25, 1, 1) + field(None)
+    for bad in (
+        b"",
+        whole[:-1],
+        whole[:19],
+        whole[:30],
+        whole + b"\0",
+        null,
+        struct.pack(">iii", 2, 0, 25) + b"\0" * 8,
+    ):
+        with pytest.raises(ValueError, match="text"):
+            chunk.mark(bad, mask, 1)
+    with pytest.raises(ValueError, match="mask"):
+        chunk.mark(whole, bytearray(2), 1)
+    with pytest.raises(BufferError):
+        chunk.mark(whole, b"\0", 1)
 
 
 def test_arguments_are_checked_at_once() -> None:

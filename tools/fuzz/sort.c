@@ -84,7 +84,7 @@ static uint8_t *sorted(const uint8_t *p, size_t n, size_t block) {
     return out;
 }
 
-static void tuples_of(const mg_chunk *c, uint32_t fields, size_t max_bytes) {
+static void tuples_of(const mg_chunk *c, uint32_t fields, size_t max_bytes, int ordered) {
     mg_buf out;
     mg_buf_init(&out);
     size_t next = 0, before;
@@ -105,6 +105,21 @@ static void tuples_of(const mg_chunk *c, uint32_t fields, size_t max_bytes) {
         at += n;
     }
     CHECK(at == out.len);
+    uint8_t *mask = calloc(c->n + 1, 1);
+    CHECK(mask);
+    CHECK(mg_pg_mark(c, out.data, out.len, 1, mask) == MG_OK);
+    for (size_t i = 0; ordered && i < c->n; i++) CHECK(mask[i]);
+    free(mask);
+    if (out.len) { /* an answer that was damaged */
+        uint8_t *bad = malloc(out.len), *marks = calloc(c->n + 1, 1);
+        CHECK(bad && marks);
+        memcpy(bad, out.data, out.len);
+        bad[max_bytes % out.len] ^= (uint8_t)(1 + fields);
+        st = mg_pg_mark(c, bad, out.len, 1, marks);
+        CHECK(st == MG_OK || st == MG_CORRUPT);
+        free(bad);
+        free(marks);
+    }
     mg_buf_free(&out);
 }
 
@@ -124,7 +139,7 @@ static void damaged(source *s) {
         mg_chunk_clear(&c);
         st = mg_merge_next(m, 1 + how % 5, 1 << 20, &c, &which);
         CHECK(st == MG_FULL || st == MG_DONE || st == MG_CORRUPT);
-        tuples_of(&c, how * 16u + 1, how);
+        tuples_of(&c, how * 16u + 1, how, 0);
     } while (st == MG_FULL);
     mg_chunk_free(&c);
     mg_merge_free(m);
@@ -216,7 +231,7 @@ static void good(source *s) {
                 CHECK(dup < c.n_dups && c.dups[dup].off == c.off[i] && c.dups[dup].line == line_of(all[at]));
         }
         CHECK(dup == c.n_dups);
-        tuples_of(&c, 0xfff, 200);
+        tuples_of(&c, 0xfff, 200, 1);
     }
     CHECK(at == n);
     for (size_t i = 0; i < inputs; i++) {

@@ -262,6 +262,9 @@ mg_status mg_merge_next(mg_merge *m, size_t max_records, size_t max_bytes, mg_ch
 /* ---- pgcopy.c: PostgreSQL's binary formats ---- */
 /* A text[] parameter of the keys of the chunk's records whose mask byte equals `want` (mask NULL: all). */
 mg_status mg_pg_keys(const mg_chunk *c, const uint8_t *mask, uint8_t want, mg_buf *out);
+/* The reverse: mask[i] = value for each record whose key is in the text[] at p, quickest if it is in order as the chunk is.
+ * MG_CORRUPT: p is not a whole array, or holds NULLs. */
+mg_status mg_pg_mark(const mg_chunk *c, const uint8_t *p, size_t n, uint8_t value, uint8_t *mask);
 /* COPY BINARY tuples of those records: int16 field count, `head` (constant fields, already encoded), then the record's
  * lead fields (bit i of `fields` says whether field i is sent). A NULL field i is sent as
  * defaults[default_off[i] .. default_off[i+1]) where that is not empty (int32 length and bytes). No file header or trailer: *next goes on where the

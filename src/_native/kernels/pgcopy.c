@@ -43,6 +43,52 @@ mg_status mg_pg_keys(const mg_chunk *c, const uint8_t *mask, uint8_t want, mg_bu
     return MG_OK;
 }
 
+/* The first record from `from` on whose key is not below key[0..n): steps that double, then halves. */
+static size_t not_below(const mg_chunk *c, size_t from, const uint8_t *key, size_t n, int *same) {
+    size_t lo = from, hi = c->n, step = 1; /* records before lo are below; hi is not, or the end */
+    *same = 0;
+    for (size_t at = from; lo < hi;) {
+        const uint8_t *r = c->data.data + c->off[at];
+        size_t len = mg_record_key_len(r), least = len < n ? len : n;
+        int order = least ? memcmp(r + 16, key, least) : 0;
+        if (order == 0) order = (len > n) - (len < n);
+        if (order == 0) {
+            *same = 1;
+            return at;
+        }
+        if (order < 0)
+            lo = at + 1;
+        else
+            hi = at;
+        at = hi == c->n && step < hi - lo ? lo + step : lo + (hi - lo) / 2;
+        step *= 2;
+    }
+    return lo;
+}
+
+mg_status mg_pg_mark(const mg_chunk *c, const uint8_t *p, size_t n, uint8_t value, uint8_t *mask) {
+    if (n < 12 || MG_BE32(mg_load32(p + 4)) != 0) return MG_CORRUPT;
+    uint32_t dimensions = MG_BE32(mg_load32(p));
+    if (dimensions == 0) return n == 12 ? MG_OK : MG_CORRUPT;
+    if (dimensions != 1 || n < 20) return MG_CORRUPT;
+    size_t left = MG_BE32(mg_load32(p + 12)), at = 20, next = 0, last = 0;
+    for (; left; left--) {
+        if (n - at < 4) return MG_CORRUPT;
+        size_t len = MG_BE32(mg_load32(p + at)), least = len < last ? len : last;
+        const uint8_t *key = p + at + 4;
+        if (len > n - at - 4) return MG_CORRUPT; /* NULL (-1) is */
+        /* `next` is not below the key before this one: of use only if this one is above that. */
+        int order = least ? memcmp(key, key - 4 - last, least) : 0;
+        if (order < 0 || (order == 0 && len < last)) next = 0;
+        int same;
+        next = not_below(c, next, key, len, &same);
+        if (same) mask[next] = value;
+        last = len;
+        at += 4 + len;
+    }
+    return at == n ? MG_OK : MG_CORRUPT;
+}
+
 typedef struct {
     uint32_t fields;
     const uint8_t *head;

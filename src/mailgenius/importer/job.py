@@ -135,7 +135,7 @@ class Job:
         if self.duplicates_path is not None:
             self.duplicates = DuplicatesFile(self.duplicates_path)
         loader = Loader(self.pool, target, self.store, self.settings, self.note_duplicates)
-        counts = loader.run(lanes, lambda rows: self.tick("load", rows, force=not rows))
+        counts = loader.run(lanes, self.connections, lambda rows: self.tick("load", rows, force=not rows))
         self.phases["load"] = time.monotonic() - begun
         self.tick("load", counts.rows, force=True)
         return counts
@@ -146,7 +146,7 @@ class Job:
             self.workspace_id()  # a bad name or an unreachable database is better known before reading
         reading, intake = self.read()
         digest = self.source.digest()
-        lanes = split(self.store.runs, 1 if self.options.atomic else self.lanes)
+        lanes = split(self.store.runs, self.connections)
         if entry is None:
             workspace_id = self.leads.ensure_workspace(self.workspace)
             stamp = datetime.now(UTC)
@@ -184,7 +184,7 @@ class Job:
         reading, intake = self.read()
         workspace_id = self.workspace_id()
         target = self.target(-1 if workspace_id is None else workspace_id, None, datetime.now(UTC), reading)
-        counts = self.load(target, reading, intake, split(self.store.runs, self.lanes))
+        counts = self.load(target, reading, intake, split(self.store.runs, self.connections))
         return self.report(reading, intake, counts, None)
 
     def preview(self, count: int) -> ImportPreview:
@@ -236,9 +236,9 @@ class Job:
             return None
 
     @property
-    def lanes(self) -> int:
+    def connections(self) -> int:
         """Connections to load with: never more than the pool has, or one would wait for the other to end."""
-        return min(self.settings.lanes, self.pool.settings.max_size)
+        return 1 if self.options.atomic else min(self.settings.lanes, self.pool.settings.max_size)
 
     # -- parts ---------------------------------------------------------------------------------------------------
 

