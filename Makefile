@@ -31,9 +31,10 @@ demo: build  ## start an embedded PostgreSQL, import 100,000 leads, show what ha
 test: build  ## all tests but the long ones
 	$(BIN)/python -m pytest
 
-lint: build  ## ruff, mypy, stubtest
+lint: build  ## ruff, twins, mypy, stubtest
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python -m tools.twin --check
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest mailgenius._native --allowlist tests/typing/stubtest.txt
 

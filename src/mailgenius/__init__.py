@@ -15,6 +15,8 @@ from .errors import (
     ImportFailed,
     MailgeniusError,
     NotFound,
+    OutcomeUnknown,
+    QueryTimeout,
     SchemaError,
     ServerError,
     SourceError,
@@ -27,9 +29,10 @@ if TYPE_CHECKING:
     from .config import Settings
     from .importer import Importer, ImportReport
     from .leads import Lead, Leads
-    from .pool import Pool
+    from .pool import AsyncPool, Pool
 
 _HOMES = {
+    "AsyncPool": "pool",
     "EmailCheck": "address",
     "EmailChecks": "address",
     "EmailSet": "_native",
@@ -46,6 +49,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncPool",
     "ConfigError",
     "DatabaseUnavailable",
     "EmailCheck",
@@ -61,7 +65,9 @@ __all__ = [
     "Mailgenius",
     "MailgeniusError",
     "NotFound",
+    "OutcomeUnknown",
     "Pool",
+    "QueryTimeout",
     "SchemaError",
     "ServerError",
     "Settings",

@@ -76,8 +76,19 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     timeout: float = 30.0
     # Seconds one connection attempt may take (whole seconds, as libpq counts them; at least 2).
     connect_timeout: int = 10
+    # Seconds a statement of fetch and execute may take before it is cancelled on the server (QueryTimeout).
+    query_timeout: float = 30.0
     # Seconds an idle connection above min_size is kept.
     max_idle: float = 600.0
+    # Seconds after which a connection is replaced when it comes back (a tenth less for some, so that not all go at once).
+    max_lifetime: float = 3600.0
+    # Connections in pipeline mode that short reads of asyncio programs share, beside the others; 0 turns that off.
+    shared_connections: int = 2
+    # Seconds a statement on a shared connection may keep others waiting before it is moved to one of its own.
+    shared_bound: float = 0.05
+    # Seconds after which a borrowed connection counts as leaked (AsyncPool.leaks says who took it); None: nobody looks,
+    # since remembering who took it costs some microseconds each time.
+    leak_after: float | None = None
     # Name shown in pg_stat_activity.
     application_name: str = "mailgenius"
 
@@ -87,6 +98,12 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         _require("$.pool.timeout", self.timeout, 0.001)
         _require("$.pool.connect_timeout", self.connect_timeout, 2)
         _require("$.pool.max_idle", self.max_idle, 1)
+        _require("$.pool.query_timeout", self.query_timeout, 0.001)
+        _require("$.pool.max_lifetime", self.max_lifetime, 1)
+        _require("$.pool.shared_connections", self.shared_connections, 0, 64)
+        _require("$.pool.shared_bound", self.shared_bound, 0.01)
+        if self.leak_after is not None:
+            _require("$.pool.leak_after", self.leak_after, 0)
         if self.min_size > self.max_size:
             raise ConfigError(f"$.pool.min_size: {self.min_size} is more than $.pool.max_size ({self.max_size})")
 

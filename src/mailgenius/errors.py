@@ -20,6 +20,14 @@ class DatabaseUnavailable(MailgeniusError):
     """PostgreSQL could not be reached, or the connection was lost and did not come back in time. Try again later."""
 
 
+class OutcomeUnknown(DatabaseUnavailable):
+    """The connection was lost while a statement ran: it may have been applied or not. Look before you repeat it."""
+
+
+class QueryTimeout(MailgeniusError, TimeoutError):
+    """A statement took longer than its timeout and was cancelled on the server. Nothing of it is left."""
+
+
 class SchemaError(MailgeniusError):
     """The database schema is missing, older or newer than this version needs. Run ``mailgenius migrate``."""
 

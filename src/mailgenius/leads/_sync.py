@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mailgenius.pool import Pool
-    from mailgenius.pool._sync import Row
+    from mailgenius.pool.rows import Row
 
 
 class LeadPage(msgspec.Struct, frozen=True):

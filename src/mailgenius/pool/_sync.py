@@ -1,85 +1,83 @@
-"""``Pool``: a thread-safe pool of autocommit connections, psycopg_pool inside.
+# Made from _async.py by `python -m tools.twin`: edit that one.
+"""``Pool``: autocommit connections for all tasks of an event loop, psycopg_pool inside.
 
 Invariants: nothing connects before the first use; a connection is handed out only if its socket shows no sign of
-death; a lost connection raises ``DatabaseUnavailable``; no password reaches an error or a repr. Prepared statements
-are never used implicitly, so it works behind PgBouncer in transaction mode too. A forked child starts with a pool
-that has not connected.
+death; a lost connection raises ``DatabaseUnavailable``, and ``OutcomeUnknown`` where a statement was under way; no
+password reaches an error or a repr. What sets a session up (read-only, prepared statements) is used only where the
+server is PostgreSQL itself, not a pooler in front of it. A forked child starts with a pool that has not connected.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import random
 import select
-import threading
 import time
+import traceback
 import weakref
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg import errors as pg
+from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from mailgenius.config import PoolSettings
-from mailgenius.errors import ConfigError, DatabaseUnavailable
+from mailgenius.errors import DatabaseUnavailable, OutcomeUnknown, QueryTimeout
+from mailgenius.pool import threads
+from mailgenius.pool.conninfo import parse, read_only, where
+from mailgenius.pool.deadlines_sync import Deadlines
+from mailgenius.pool.queries import query, values_of
+from mailgenius.pool.rows import Row, maker
+from mailgenius.rt import threads as rt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
 
-    from psycopg.abc import Params
+    from psycopg.abc import Query as Statement
 
-Row = tuple[Any, ...]
 _Inner: TypeAlias = "ConnectionPool[psycopg.Connection[Row]]"
+_Params: TypeAlias = Sequence[Any] | Mapping[str, Any] | None
+_T = TypeVar("_T")
 SUSPICIOUS = 0.3  # seconds without a connection after which we look whether the server is there at all
+ATTEMPTS = 4  # of a transaction that met another one
 
 
 class Pool:
     """``Pool(conninfo)`` where ``conninfo`` is a PostgreSQL URL or a libpq connection string.
 
-    Keywords as in ``PoolSettings``. Give ``settings`` to take them all from there.
+    Keywords as in ``PoolSettings``. Give ``settings`` to take them all from there. ``on_connect(connection)`` is called
+    for each new connection, ``on_lost(error)`` when one turns out to be dead.
     """
 
     def __init__(
         self,
         conninfo: str,
         *,
-        min_size: int | None = None,
-        max_size: int | None = None,
-        timeout: float | None = None,
-        connect_timeout: int | None = None,
-        max_idle: float | None = None,
-        application_name: str | None = None,
         settings: PoolSettings | None = None,
+        on_connect: Callable[[psycopg.Connection[Row]], rt.Awaits[None]] | None = None,
+        on_lost: Callable[[Exception], object] | None = None,
+        **chosen: Any,
     ) -> None:
-        given = {
-            "min_size": min_size,
-            "max_size": max_size,
-            "timeout": timeout,
-            "connect_timeout": connect_timeout,
-            "max_idle": max_idle,
-            "application_name": application_name,
-        }
-        chosen = {name: value for name, value in given.items() if value is not None}
         base = settings or PoolSettings()
+        chosen = {name: value for name, value in chosen.items() if value is not None}
         if "max_size" in chosen and "min_size" not in chosen:
             chosen["min_size"] = min(base.min_size, chosen["max_size"])
         self.settings = PoolSettings(**({name: getattr(base, name) for name in base.__struct_fields__} | chosen))
-        try:
-            parsed = conninfo_to_dict(conninfo)
-            parsed.setdefault("connect_timeout", self.settings.connect_timeout)
-            parsed.setdefault("application_name", self.settings.application_name)
-            self._conninfo = make_conninfo("", **parsed)
-        except psycopg.Error:
-            # libpq quotes the string it cannot read, password and all: neither its text nor its traceback may be shown.
-            raise ConfigError(
-                "$.database_url: not a PostgreSQL URL or connection string; expected"
-                " postgresql://user:password@host:port/database"
-            ) from None
-        self._where = _where(parsed)
+        self._parts = parse(conninfo, self.settings)
+        self._conninfo = make_conninfo("", **self._parts)
+        self._where = where(self._parts)
+        self._on_connect = on_connect
+        self._on_lost = on_lost
         self._pool: _Inner | None = None
-        self._lock = threading.Lock()
+        self._lock = rt.Lock()
         self._closed = False
+        self._pooled = False  # there is a pooler between us and PostgreSQL
+        self._deadlines = Deadlines()
+        self._borrowed: dict[int, tuple[float, traceback.StackSummary | None]] = {}
+        self._shared = self._make_shared()
         _pools.add(self)
 
     @property
@@ -104,8 +102,11 @@ class Pool:
         with self._lock:
             self._closed = True
             pool, self._pool = self._pool, None
+        self._shared.close()
         if pool is not None:
             pool.close()
+
+    # -- connections ---------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def connection(self, *, timeout: float | None = None) -> Iterator[psycopg.Connection[Row]]:
@@ -118,41 +119,153 @@ class Pool:
                 raise DatabaseUnavailable(f"The connection to {self._where} was lost: {_brief(error)}") from error
             raise
         finally:
+            self._borrowed.pop(id(connection), None)
             if not connection.closed and not connection.autocommit:
                 connection.rollback()
-                connection.autocommit = True
+                connection.set_autocommit(True)
             pool.putconn(connection)
 
     @contextlib.contextmanager
-    def transaction(self, *, timeout: float | None = None) -> Iterator[psycopg.Connection[Row]]:
-        """A connection inside a transaction: committed at the end of the block, rolled back if it raises."""
+    def transaction(
+        self, *, timeout: float | None = None, statement_timeout: float | None = None
+    ) -> Iterator[psycopg.Connection[Row]]:
+        """A connection inside a transaction: committed at the end of the block, rolled back if it raises.
+
+        ``statement_timeout``: seconds that each statement in it may take on the server; it ends with the transaction, so
+        it holds behind a pooler too and leaks to nobody.
+        """
         with self.connection(timeout=timeout) as connection, connection.transaction():
+            if statement_timeout is not None:
+                milliseconds = str(max(1, round(statement_timeout * 1000)))
+                connection.execute("select set_config('statement_timeout', %s, true)", (milliseconds,))
             yield connection
 
-    def fetch(self, query: str, params: Params | None = None) -> list[Row]:
-        """All rows. ``query`` is SQL text with psycopg's placeholders; never put values into it."""
-        with self.connection() as connection:
-            return _run(connection, query, params).fetchall()
+    def run(
+        self,
+        do: Callable[[psycopg.Connection[Row]], rt.Awaits[_T]],
+        *,
+        attempts: int = ATTEMPTS,
+        statement_timeout: float | None = None,
+    ) -> _T:
+        """``do(connection)`` in a transaction, and again if PostgreSQL gave it up in favour of another one (deadlock,
+        serialization failure): then nothing of it was applied. Whatever else goes wrong is raised."""
+        for attempt in range(1, attempts + 1):
+            try:
+                with self.transaction(statement_timeout=statement_timeout) as connection:
+                    return do(connection)
+            except (pg.DeadlockDetected, pg.SerializationFailure):
+                if attempt == attempts:
+                    raise
+                rt.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - so that two do not meet again
+        raise AssertionError("unreachable")
 
-    def fetch_one(self, query: str, params: Params | None = None) -> Row | None:
+    # -- statements ----------------------------------------------------------------------------------------------
+
+    @overload
+    def fetch(self, text: str, params: _Params = None, *, timeout: float | None = None) -> list[Row]: ...
+    @overload
+    def fetch(self, text: str, params: _Params = None, *, as_: type[_T], timeout: float | None = None) -> list[_T]: ...
+    def fetch(self, text: str, params: _Params = None, *, as_: Any = tuple, timeout: float | None = None) -> list[Any]:
+        """All rows. ``text`` is SQL with psycopg's placeholders; never put values into it.
+
+        ``as_``: what a row becomes: tuple, dict, or a class that takes the columns as keywords (a msgspec Struct, a
+        dataclass). ``timeout``: seconds, ``PoolSettings.query_timeout`` if left out; then ``QueryTimeout``.
+        """
+        q = query(text, params is not None)
+        shared = self._shared
+        if shared.takes(q):
+            seconds = self.settings.query_timeout if timeout is None else timeout
+            with contextlib.suppress(threads.Elsewhere):
+                return shared.rows(q, values_of(q, params), as_, seconds)
+        rows: list[Any] = self._alone(text, params, as_, timeout)
+        return rows
+
+    @overload
+    def fetch_one(self, text: str, params: _Params = None, *, timeout: float | None = None) -> Row | None: ...
+    @overload
+    def fetch_one(
+        self, text: str, params: _Params = None, *, as_: type[_T], timeout: float | None = None
+    ) -> _T | None: ...
+    def fetch_one(self, text: str, params: _Params = None, *, as_: Any = tuple, timeout: float | None = None) -> Any:
         """The first row, or None."""
-        with self.connection() as connection:
-            return _run(connection, query, params).fetchone()
+        rows = self.fetch(text, params, as_=as_, timeout=timeout)
+        return rows[0] if rows else None
 
-    def fetch_value(self, query: str, params: Params | None = None) -> Any:
+    def fetch_value(self, text: str, params: _Params = None, *, timeout: float | None = None) -> Any:
         """The first column of the first row, or None."""
-        row = self.fetch_one(query, params)
-        return None if row is None else row[0]
+        rows = self.fetch(text, params, timeout=timeout)
+        return rows[0][0] if rows else None
 
-    def execute(self, query: str, params: Params | None = None) -> int:
+    def execute(self, text: str, params: _Params = None, *, timeout: float | None = None) -> int:
         """Runs a statement; the number of rows it touched (-1 where that means nothing)."""
+        count: int = self._alone(text, params, None, timeout)
+        return count
+
+    def execute_many(self, text: str, many: Iterable[Sequence[Any] | Mapping[str, Any]]) -> int:
+        """Runs a statement for each of the parameters, all of them or none; the number of rows touched."""
+        with self.transaction() as connection, connection.cursor() as cursor:
+            cursor.executemany(text.encode(), many)
+            return cursor.rowcount
+
+    def copy_in(self, statement: Statement, blocks: Iterable[bytes]) -> int:
+        """``COPY … FROM STDIN`` with these bytes; the number of rows stored: all of them or none."""
+        with self.connection() as connection, connection.cursor() as cursor:
+            with cursor.copy(statement) as copy:
+                for block in blocks:
+                    copy.write(block)
+            return cursor.rowcount
+
+    def copy_out(self, statement: Statement) -> Iterator[bytes]:
+        """The bytes of ``COPY … TO STDOUT``, as they come. The connection is busy until the last one was taken."""
+        with self.connection() as connection, connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for block in copy:
+                yield bytes(block)
+
+    def _alone(self, text: str, params: _Params, kind: Any, timeout: float | None) -> Any:
+        """On a connection of its own. ``kind`` None: the number of rows touched instead of the rows."""
         with self.connection() as connection:
-            return _run(connection, query, params).rowcount
+            seconds = self.settings.query_timeout if timeout is None else timeout
+            watched = self._deadlines.watch(connection, seconds)
+            try:
+                cursor = connection.execute(text.encode(), params)
+                if kind is None:
+                    return cursor.rowcount
+                rows = cursor.fetchall() if cursor.description is not None else []
+                if kind is tuple:
+                    return rows
+                make = maker(kind, [column.name for column in cursor.description or ()])
+                return [make(row) for row in rows]
+            except psycopg.OperationalError as error:
+                if watched.expired:
+                    raise QueryTimeout(f"The statement took longer than {seconds:g} s and was cancelled.") from error
+                if connection.closed:
+                    raise OutcomeUnknown(
+                        f"The connection to {self._where} was lost while a statement ran; whether it was applied is not"
+                        f" known: {_brief(error)}"
+                    ) from error
+                raise
+            finally:
+                self._deadlines.done(watched)
+
+    # -- what it is like -----------------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, int]:
         """Counters since the pool opened (names of psycopg_pool: pool_size, pool_available, requests_num, …)."""
         pool = self._pool
-        return {} if pool is None else dict(pool.get_stats())
+        return ({} if pool is None else dict(pool.get_stats())) | self._shared.stats()
+
+    def leaks(self, seconds: float | None = None) -> list[tuple[float, str]]:
+        """(seconds, stack) of connections that were borrowed so long ago and have not come back, the oldest first.
+
+        Who took them is known if ``PoolSettings.leak_after`` is set; ``seconds`` is that if left out.
+        """
+        limit = seconds if seconds is not None else self.settings.leak_after or 0.0
+        now = time.monotonic()
+        found = [(now - since, stack) for since, stack in tuple(self._borrowed.values()) if now - since >= limit]
+        found.sort(key=lambda one: -one[0])
+        return [(age, "".join(stack.format()) if stack else "") for age, stack in found]
+
+    # -- the inside ----------------------------------------------------------------------------------------------
 
     def _checkout(self, timeout: float) -> tuple[_Inner, psycopg.Connection[Row]]:
         """A connection and the inner pool it goes back to.
@@ -164,9 +277,9 @@ class Pool:
         deadline = time.monotonic() + timeout
         wait = min(timeout, SUSPICIOUS)
         while True:
-            pool = self._opened()
+            pool = self._pool or self._opened()
             try:
-                return pool, pool.getconn(wait)
+                connection = pool.getconn(wait)
             except PoolClosed:
                 if self._closed:
                     raise DatabaseUnavailable(f"The pool for {self._where} is closed.") from None
@@ -179,15 +292,15 @@ class Pool:
                     raise DatabaseUnavailable(
                         f"No connection to {self._where} became free within {timeout:g} s; all of at most"
                         f" {self.settings.max_size} were in use. Raise $.pool.max_size or $.pool.timeout, or give"
-                        " connections"
-                        " back sooner."
+                        " connections back sooner."
                     ) from None
                 wait = max(deadline - time.monotonic(), 0.001)
+            else:
+                stack = None if self.settings.leak_after is None else traceback.extract_stack(limit=20)
+                self._borrowed[id(connection)] = (time.monotonic(), stack)
+                return pool, connection
 
     def _opened(self) -> _Inner:
-        pool = self._pool
-        if pool is not None:
-            return pool
         with self._lock:
             if self._closed:
                 raise DatabaseUnavailable(f"The pool for {self._where} is closed.")
@@ -203,8 +316,10 @@ class Pool:
             max_size=self.settings.max_size,
             timeout=self.settings.timeout,
             max_idle=self.settings.max_idle,
-            kwargs={"autocommit": True, "prepare_threshold": None},
-            check=_check,
+            max_lifetime=self.settings.max_lifetime,
+            kwargs={"autocommit": True, "prepare_threshold": None if self._pooled else 5},
+            configure=self._on_connect,
+            check=self._check,
             open=False,
             name="mailgenius",
         )
@@ -220,48 +335,72 @@ class Pool:
 
     def _try_once(self) -> None:
         try:
-            psycopg.connect(self._conninfo).close()
+            with psycopg.Connection.connect(self._conninfo, autocommit=True) as connection:
+                self._pooled = _behind_pooler(connection)
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(f"Cannot connect to {self._where}: {_brief(error)}") from error
+        if self._pooled:
+            self._shared.connections = 0
+
+    def _check(self, connection: psycopg.Connection[Any]) -> None:
+        """Refuses a connection the server has closed; free of charge for a healthy one, whose idle socket has nothing
+        to read."""
+        poll = select.poll()
+        poll.register(connection.fileno(), select.POLLIN)
+        if poll.poll(0):  # a farewell, the end of the stream, or just a notice: a round trip tells
+            try:
+                ConnectionPool.check_connection(connection)
+            except psycopg.Error as error:
+                if self._on_lost is not None:
+                    self._on_lost(error)
+                raise
+
+    def _make_shared(self) -> threads.Shared:
+        return threads.Shared(
+            self._connect_shared,
+            connections=self.settings.shared_connections,
+            bound=self.settings.shared_bound,
+            prepare=True,
+        )
+
+    def _connect_shared(self) -> psycopg.Connection[Any]:
+        """A read-only connection in a state that its session keeps; ``Elsewhere`` if there can be none."""
+        if self._closed:
+            raise DatabaseUnavailable(f"The pool for {self._where} is closed.")
+        try:
+            connection = psycopg.Connection.connect(read_only(self._parts), autocommit=True)
+        except psycopg.OperationalError as error:
+            if "startup parameter" in str(error):  # a pooler speaks
+                self._shared.connections = 0
+            raise threads.Elsewhere from None  # if the server is away, the other way says so better
+        if _behind_pooler(connection):
+            self._shared.connections = 0
+        return connection
 
 
 _pools: weakref.WeakSet[Pool] = weakref.WeakSet()
-_inherited: list[_Inner] = []
+_inherited: list[object] = []
 
 
 def _after_fork_in_child() -> None:
     """Connections and threads of the parent are not ours: start anew, and keep the old objects so that nothing of
     them is finalised here."""
     for pool in _pools:
-        pool._lock = threading.Lock()
-        if pool._pool is not None:
-            _inherited.append(pool._pool)
-            pool._pool = None
+        pool._lock = rt.Lock()
+        _inherited.extend((pool._pool, pool._shared))
+        pool._pool = None
+        pool._shared = pool._make_shared()
+        pool._deadlines = Deadlines()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _run(connection: psycopg.Connection[Row], query: str, params: Params | None) -> psycopg.Cursor[Row]:
-    return connection.execute(query.encode(), params)
-
-
-def _check(connection: psycopg.Connection[Any]) -> None:
-    """Refuses a connection the server has closed; free of charge for a healthy one, whose idle socket has nothing to
-    read."""
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):  # a farewell, the end of the stream, or just a notice: a round trip tells
-        ConnectionPool.check_connection(connection)
-
-
-def _where(parsed: dict[str, Any]) -> str:
-    host = parsed.get("host") or parsed.get("hostaddr") or "local socket"
-    user = parsed.get("user")
-    text = f"{host}:{parsed.get('port') or 5432}"
-    if database := parsed.get("dbname"):
-        text += f"/{database}"
-    return f"{text} as {user}" if user else text
+def _behind_pooler(connection: psycopg.Connection[Any]) -> bool:
+    """A pooler answers with a process number of its own, not with that of the server's process."""
+    cursor = connection.execute("select pg_backend_pid()")
+    row = cursor.fetchone()
+    return row is None or row[0] != connection.pgconn.backend_pid
 
 
 def _brief(error: Exception) -> str:

@@ -1,0 +1,79 @@
+"""Statements that take too long are cancelled on the server: one look at all of them now and then, no timer for each."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from time import monotonic
+from typing import Any
+
+import psycopg
+
+from mailgenius.rt import aio as rt
+
+__all__ = ["Deadlines", "Watched"]
+
+TICK = 0.02  # seconds between two looks
+GRACE = 2.0  # seconds the server has to heed a cancellation; then the connection is cut
+
+
+class Watched:
+    """A connection on which a statement runs."""
+
+    __slots__ = ("cancelling", "connection", "cut", "deadline", "expired")
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], deadline: float) -> None:
+        self.connection = connection
+        self.deadline = deadline
+        self.expired = False
+        self.cancelling: rt.Spawned | None = None
+        self.cut = False
+
+
+class Deadlines:
+    def __init__(self) -> None:
+        self._watched: set[Watched] = set()
+        self._sweeper: rt.Spawned | None = None
+
+    def watch(self, connection: psycopg.AsyncConnection[Any], seconds: float) -> Watched:
+        """Cancels what runs on the connection in ``seconds``, unless it is ``done`` by then."""
+        watched = Watched(connection, monotonic() + seconds)
+        self._watched.add(watched)
+        if self._sweeper is None or not self._sweeper.running:
+            self._sweeper = rt.spawn(self._sweep)
+        return watched
+
+    async def done(self, watched: Watched) -> None:
+        """It is over. A cancellation under way must not meet whoever has the connection next: waits for its end."""
+        self._watched.discard(watched)
+        if watched.cancelling is not None:
+            await watched.cancelling.join()
+
+    async def _sweep(self) -> None:
+        idle = 0
+        while idle <= rt.LINGER:
+            idle = 0 if self._watched else idle + 1
+            await rt.sleep(TICK)
+            now = monotonic()
+            for watched in tuple(self._watched):
+                if watched.deadline > now:
+                    continue
+                if not watched.expired:
+                    watched.expired = True
+                    watched.deadline = now + GRACE
+                    watched.cancelling = rt.spawn(self._cancel, watched)
+                elif not watched.cut:
+                    watched.cut = True
+                    _cut(watched.connection)
+        self._sweeper = None
+
+    async def _cancel(self, watched: Watched) -> None:
+        with contextlib.suppress(psycopg.Error, OSError):
+            await watched.connection.cancel_safe(timeout=GRACE)
+
+
+def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Ends a connection whose server answers no more: whoever waits for it sees its end."""
+    with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as copy:
+        copy.shutdown(socket.SHUT_RDWR)
