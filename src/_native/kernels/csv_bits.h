@@ -77,9 +77,7 @@ static inline __attribute__((always_inline)) uint64_t compare_block(raw *x, size
         x->cr[j] = cr = equal64(b, k->cr);
     else
         cr = any64(b, k->cr);
-#if !defined(MG_SIMD_NONE)
     if (blanks) x->blank[j] = equal64(fold64(b, k->fold), k->blank);
-#endif
     return cr;
 }
 
@@ -145,14 +143,12 @@ static inline __attribute__((always_inline)) void understand(bitmaps *m, const r
             word_store(m->all_lines + j, lines);
             word_store(m->quoted + j, word_and(boundary, closed));
             m->doubled |= word_blocks(word_and(opening, closed)) << j;
-#if !defined(MG_SIMD_NONE)
             if (k->trim) {
                 mg_word blank = word_load(x->blank + j);
                 mg_word trim = word_or(word_and(blank, behind), word_and(word_behind(blank, s.blank), ends_at));
                 m->blanks |= word_blocks(trim) << j;
                 s.blank = blank;
             }
-#endif
         } else {
             mg_word empty = word_and(word_behind(line, s.line), word_or(lf, cr));
             word_store(m->empty + j, empty);
@@ -160,9 +156,6 @@ static inline __attribute__((always_inline)) void understand(bitmaps *m, const r
             s.line = line;
         }
     }
-#if defined(MG_SIMD_NONE)
-    if (k->trim) m->blanks = ~(uint32_t)0; /* one more bitmap costs more than a look at the ends of every field */
-#endif
     m->any_bad = word_blocks(any_bad) != 0;
     m->any_empty = word_blocks(any_empty) != 0;
     *c = s;
