@@ -28,11 +28,12 @@ if TYPE_CHECKING:
     from .app import Mailgenius, open
     from .config import Settings
     from .importer import Importer, ImportReport
-    from .leads import Lead, Leads
+    from .leads import Attribute, Lead, Leads, Segment
     from .pool import AsyncPool, Pool
 
 _HOMES = {
     "AsyncPool": "pool",
+    "Attribute": "leads",
     "EmailCheck": "address",
     "EmailChecks": "address",
     "EmailSet": "_native",
@@ -44,12 +45,14 @@ _HOMES = {
     "Lead": "leads",
     "Leads": "leads",
     "Pool": "pool",
+    "Segment": "leads",
     "validate_email": "address",
     "validate_emails": "address",
 }
 
 __all__ = [
     "AsyncPool",
+    "Attribute",
     "ConfigError",
     "DatabaseUnavailable",
     "EmailCheck",
@@ -69,6 +72,7 @@ __all__ = [
     "Pool",
     "QueryTimeout",
     "SchemaError",
+    "Segment",
     "ServerError",
     "Settings",
     "SourceError",
