@@ -12,6 +12,8 @@ from mailgenius import _native, config, errors
 from mailgenius.cli.exits import MEANING
 from mailgenius.cli.parser import build_parser
 from mailgenius.importer import Importer, ImportReport, Progress
+from mailgenius.leads import Segment
+from mailgenius.leads.attribute import OPERATORS
 from tests.house import tree
 
 INTERNAL = {"ok", "email.idn"}  # never the reason of a rejected row
@@ -150,6 +152,14 @@ def test_fields_of_reports() -> None:
     for kind, extra in ((ImportReport, {"rows_per_second"}), (Progress, set())):
         written = {name for row in rows(section(text, kind.__name__)) for name in codes(row[0])}
         compare(f"docs/reference/importer.md, {kind.__name__}", set(kind.__struct_fields__) | extra, written)
+
+
+def test_keywords_of_segments() -> None:
+    text = page("segment.md")
+    keywords = {codes(row[0])[0] for row in rows(section(text, "Keywords")) if codes(row[0])}
+    compare("docs/reference/segment.md, Keywords", set(Segment.__struct_fields__), keywords)
+    operators = {operator for row in rows(section(text, "Attribute")) for operator in codes(row[0])}
+    compare("docs/reference/segment.md, Attribute", set(OPERATORS), operators)
 
 
 def test_figures_in_the_readme() -> None:
