@@ -291,6 +291,8 @@ def test_sql():
         "((l.city = any(%(p1)s::text[])) is not true or not (l.score >= %(p2)s::int4))",
         {"p1": ["a", "b"], "p2": 5},
     )
+    text = Segment(attributes=[Attribute("a", "<", "b")])
+    assert 'collate "C" <' in compile_segment(text, NOW)[0]  # whatever the order of the database
     sql, params = compile_segment(~Segment(sent_within=30), NOW)
     assert sql.startswith("not exists (select from mailgenius.email_sends l_sent where ")
     assert params == {"p1": NOW - timedelta(days=30)}
