@@ -21,6 +21,11 @@ cdef extern from "mg.h" nogil:
                            uint8_t *norm) noexcept
     void mg_address_gather(const uint8_t *const *p, const uint32_t *len, size_t n, uint32_t options,
                            uint8_t *reasons) noexcept
+    mg_status mg_address_string_views(const uint8_t *views, const uint8_t **buffers, const int64_t *sizes,
+                                      size_t n_buffers, const uint8_t *bits, size_t bit, size_t n, uint32_t options,
+                                      uint8_t *reasons) noexcept
+    const uint8_t *mg_string_view_text(const uint8_t *view, const uint8_t **buffers, const int64_t *sizes,
+                                       size_t n_buffers, uint32_t *len) noexcept
 
 cdef extern from *:
     """

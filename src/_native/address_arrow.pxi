@@ -38,6 +38,7 @@ cdef extern from *:
     };
     #endif
     """
+    void __builtin_prefetch(const void *p) nogil
     ctypedef struct TextSchema "struct ArrowSchema":
         const char *format
         TextSchema *dictionary
@@ -61,9 +62,11 @@ __all__ += ["AddressColumn"]
 cdef enum:
     TEXT_NONE, TEXT_32, TEXT_64, TEXT_VIEW, TEXT_NULL
 
+_DAMAGED = "an Arrow array is damaged: its texts do not lie inside its buffers"
+
 cdef struct TextSpan:
     const uint8_t *p
-    int64_t n  # -1: null
+    int64_t n  # -1: null, -2: not inside its buffer
 
 
 cdef int _text_kind(const char *format) except -1:
@@ -109,8 +112,8 @@ cdef int64_t _text_index(const TextArray *a, char width, int64_t i) noexcept nog
 
 cdef TextSpan _text_span(const TextArray *a, int kind, int64_t i) noexcept nogil:
     cdef TextSpan span
-    cdef const uint8_t *view
-    cdef int32_t length, buffer, start
+    cdef int32_t start
+    cdef uint32_t length = 0
     span.p = NULL
     span.n = -1
     if kind == TEXT_NULL or not _text_valid(a, i):
@@ -124,27 +127,20 @@ cdef TextSpan _text_span(const TextArray *a, int kind, int64_t i) noexcept nogil
         span.n = (<const int64_t *>a.buffers[1])[i + 1] - (<const int64_t *>a.buffers[1])[i]
         span.p = <const uint8_t *>a.buffers[2] + (<const int64_t *>a.buffers[1])[i]
     else:
-        # 16 bytes: the length, then either up to 12 bytes of text or 4 of them, the number of a buffer, an offset in it.
-        view = <const uint8_t *>a.buffers[1] + 16 * i
-        memcpy(&length, view, 4)
-        span.n = length
-        if length <= 12:
-            span.p = view + 4
-        else:
-            memcpy(&buffer, view + 8, 4)
-            memcpy(&start, view + 12, 4)
-            span.p = <const uint8_t *>a.buffers[2 + buffer] + start
+        span.p = mg_string_view_text(<const uint8_t *>a.buffers[1] + 16 * i, <const uint8_t **>a.buffers + 2,
+                                      <const int64_t *>a.buffers[a.n_buffers - 1], a.n_buffers - 3, &length)
+        span.n = length if span.p != NULL else -2
     return span
 
 
 cdef bint _text_sound(const TextArray *a, int kind) noexcept nogil:
-    """Do all texts lie inside their buffers? Arrow files that were damaged, or made by hand, come through unchecked."""
+    """Do all texts lie inside their buffers? Arrow files that were damaged, or made by hand, come through unchecked.
+
+    Views are looked at when they are followed, so that they are read once.
+    """
     cdef const int32_t *off
     cdef const int64_t *off64
-    cdef const int64_t *sizes
-    cdef const uint8_t *view
-    cdef int64_t i, buffers = a.n_buffers - 3
-    cdef int32_t parts[4]  # a view: length, first bytes, number of the buffer, place in it
+    cdef int64_t i
     cdef bint good = True
     if a.length < 0 or a.offset < 0:
         return False
@@ -164,45 +160,27 @@ cdef bint _text_sound(const TextArray *a, int kind) noexcept nogil:
         for i in range(a.length):
             good &= off64[i] <= off64[i + 1]
         return good and (off64[a.length] == 0 or a.buffers[2] != NULL)
-    sizes = <const int64_t *>a.buffers[a.n_buffers - 1]
-    view = <const uint8_t *>a.buffers[1] + 16 * a.offset
-    for i in range(a.length):
-        memcpy(parts, view + 16 * i, 16)
-        if parts[0] > 12:
-            good &= (parts[2] >= 0 and parts[2] < buffers and parts[3] >= 0
-                     and parts[3] + <int64_t>parts[0] <= sizes[parts[2]])
-        elif parts[0] < 0:
-            good = False
-    return good
+    return True
 
 
-cdef void _text_check(const TextArray *a, int kind, uint32_t options, uint8_t *out) noexcept nogil:
-    """Reason numbers of a plain (not dictionary-encoded) array."""
-    cdef const uint8_t *p[256]
-    cdef uint32_t length[256]
+cdef mg_status _text_check(const TextArray *a, int kind, uint32_t options, uint8_t *out) noexcept nogil:
+    """Reason numbers of a plain (not dictionary-encoded) array. MG_CORRUPT: a view does not lie inside its buffer."""
     cdef const uint8_t *data
-    cdef int64_t n = a.length, i = 0
-    cdef int k, m
-    cdef TextSpan span
+    cdef int64_t n = a.length, i
     if n == 0:
-        return
+        return MG_OK
     if kind == TEXT_NULL:
         memset(out, MG_R_email_empty, n)
-        return
+        return MG_OK
     if kind == TEXT_VIEW:
-        while i < n:
-            m = <int>min(n - i, 256)
-            for k in range(m):
-                span = _text_span(a, kind, i + k)
-                p[k] = span.p
-                length[k] = <uint32_t>max(min(span.n, 1 << 20), 0)
-            mg_address_gather(p, length, m, options, out + i)
-            i += m
-        return
+        return mg_address_string_views(
+            <const uint8_t *>a.buffers[1] + 16 * a.offset, <const uint8_t **>a.buffers + 2,
+            <const int64_t *>a.buffers[a.n_buffers - 1], a.n_buffers - 3,
+            NULL if a.null_count == 0 else <const uint8_t *>a.buffers[0], a.offset, n, options, out)
     data = <const uint8_t *>a.buffers[2]
     if data == NULL:  # nothing but empty strings
         memset(out, MG_R_email_empty, n)
-        return
+        return MG_OK
     if kind == TEXT_32:
         mg_address_many32(data, <const int32_t *>a.buffers[1] + a.offset, n, options, out, NULL)
     else:
@@ -211,6 +189,7 @@ cdef void _text_check(const TextArray *a, int kind, uint32_t options, uint8_t *o
         for i in range(n):
             if not _text_valid(a, i):
                 out[i] = MG_R_email_empty
+    return MG_OK
 
 
 cdef class AddressColumn:
@@ -273,7 +252,7 @@ cdef class AddressColumn:
             if self.index and array.length and (array.n_buffers < 2 or array.buffers[1] == NULL):
                 good = False
         if not good:
-            raise ValueError("an Arrow array is damaged: its texts do not lie inside its buffers")
+            raise ValueError(_DAMAGED)
         arrays[self.count] = array[0]
         array.release = NULL
         starts[self.count + 1] = starts[self.count] + array.length
@@ -330,7 +309,10 @@ cdef class AddressColumn:
             array = array.dictionary
             if row < 0 or row >= array.length:
                 raise IndexError("an Arrow index points outside its dictionary")
-        return _text_span(array, self.kind, row)
+        span = _text_span(array, self.kind, row)
+        if span.n == -2:
+            raise ValueError(_DAMAGED)
+        return span
 
     def __getitem__(self, int64_t row):
         """bytes, or None for null."""
@@ -345,18 +327,28 @@ cdef class AddressColumn:
         cdef Py_buffer view
         cdef int64_t n = self.starts[self.count], i = -1
         cdef uint8_t *out = _address_out(reasons, &view, n)
-        cdef TextSpan span
+        cdef int64_t rows[32]
+        cdef TextSpan spans[32]
+        cdef int k, m = 32
         rest = []
         try:
-            while True:
-                i = _next_open(out, i + 1, n)
-                if i == n:
-                    break
-                span = self._span(i)
-                if _open_good(span.p, span.n, known, options):
-                    out[i] = MG_R_ok
-                else:
-                    rest.append(i)
+            while m == 32:
+                m = 0
+                while m < 32:
+                    i = _next_open(out, i + 1, n)
+                    if i == n:
+                        break
+                    rows[m] = i
+                    m += 1
+                for k in range(m):  # they lie far apart in memory, so they are asked for before they are needed
+                    spans[k] = self._span(rows[k])
+                    __builtin_prefetch(spans[k].p)
+                    __builtin_prefetch(spans[k].p + spans[k].n)
+                for k in range(m):
+                    if _open_good(spans[k].p, spans[k].n, known, options):
+                        out[rows[k]] = MG_R_ok
+                    else:
+                        rest.append(rows[k])
         finally:
             PyBuffer_Release(&view)
         return rest
@@ -372,26 +364,30 @@ cdef class AddressColumn:
                 for i in range(self.count):
                     if self.index:
                         error = self._check_dictionary(&self.arrays[i], options, out + self.starts[i])
-                        if error:
-                            break
-                    else:
-                        _text_check(&self.arrays[i], self.kind, options, out + self.starts[i])
+                    elif _text_check(&self.arrays[i], self.kind, options, out + self.starts[i]) != MG_OK:
+                        error = 3
+                    if error:
+                        break
         finally:
             PyBuffer_Release(&view)
         if error == 1:
             raise MemoryError
         if error == 2:
             raise ValueError("an Arrow index points outside its dictionary")
+        if error == 3:
+            raise ValueError(_DAMAGED)
 
     cdef int _check_dictionary(self, const TextArray *a, uint32_t options, uint8_t *out) noexcept nogil:
-        """0, or 1: no memory, 2: an index is wrong."""
+        """0, or 1: no memory, 2: an index is wrong, 3: a view is."""
         cdef const TextArray *words = a.dictionary
         cdef uint8_t *verdicts = <uint8_t *>malloc(words.length + 1)
         cdef int64_t i, word
         cdef int error = 0
         if verdicts == NULL:
             return 1
-        _text_check(words, self.kind, options, verdicts)
+        if _text_check(words, self.kind, options, verdicts) != MG_OK:
+            free(verdicts)
+            return 3
         for i in range(a.length):
             if not _text_valid(a, i):
                 out[i] = MG_R_email_empty

@@ -50,9 +50,11 @@ new_capsule.argtypes = [c_void_p, c_char_p, c_void_p]
 class Column:
     """``chunks`` of str, bytes or None as Arrow arrays of one format; the first ``skip`` of each chunk are hidden.
 
+    With a ``dictionary`` the chunks hold indices into it; ``words`` is its format.
     ``released`` counts the arrays given back.
     """
 
+    words = "u"
     alive: ClassVar[list[Column]] = []  # what others hold pointers into
 
     def __init__(self, kind: str, *chunks: list[Any], skip: int = 0, dictionary: list[Any] | None = None) -> None:
@@ -110,7 +112,7 @@ class Column:
         if self.dictionary is not None:
             words, skip = Array(), self.skip
             self.skip = 0
-            self._array(words, "u", self.dictionary)
+            self._array(words, self.words, self.dictionary)
             self.skip = skip
             into.dictionary = ctypes.pointer(words)
             self.keep.append(words)
@@ -125,7 +127,7 @@ class Column:
         self.keep.append(into.release)
         if self.dictionary is not None and kind == self.kind:
             words = Schema()
-            self._fill_schema(words, "u")
+            self._fill_schema(words, self.words)
             into.dictionary = ctypes.pointer(words)
             self.keep.append(words)
 

@@ -149,6 +149,8 @@ def test_a_broken_arrow_stream_is_an_error() -> None:
         ("vu", [b"\x14\0\0\0abcd\0\0\0\0\0\0\0\0" * 2, b"x", b"\x01" + b"\0" * 7]),
         ("vu", [b"\x14\0\0\0abcd\x01\0\0\0\0\0\0\0" * 2, b"x" * 40, b"\x28" + b"\0" * 7]),
         ("vu", [b"\x14\0\0\0abcd\0\0\0\0\xff\xff\xff\xff" * 2, b"x" * 40, b"\x28" + b"\0" * 7]),
+        ("vu", [b"\0" * 16 + b"\x14\0\0\0abcd\0\0\0\0\x15\0\0\0", b"x" * 40, b"\x28" + b"\0" * 7]),
+        ("vu", [None, b"x" * 40, b"\x28" + b"\0" * 7]),
     ],
 )
 def test_a_damaged_arrow_column_is_refused(kind: str, buffers: list[bytes | None]) -> None:
@@ -156,6 +158,42 @@ def test_a_damaged_arrow_column_is_refused(kind: str, buffers: list[bytes | None
     column._buffers = lambda *_: buffers  # type: ignore[method-assign]
     with pytest.raises(ValueError, match="is damaged"):
         validate_emails(column)
+
+
+def test_a_damaged_view_is_refused_wherever_it_is_followed() -> None:
+    views = b"\x07\0\0\0a@b.com" + b"\0" * 5 + b"\x14\0\0\0abcd\0\0\0\0\x15\0\0\0"
+
+    def damaged(kind: str, values: list[Any], dictionary: list[Any] | None = None) -> OneArray:
+        column = OneArray(kind, values, dictionary=dictionary)
+        column.words = "vu"
+        buffers = column._buffers
+        column._buffers = lambda kind, values: (  # type: ignore[method-assign]
+            [views, b"x" * 40, b"\x28" + b"\0" * 7] if kind == "vu" else buffers(kind, values)
+        )
+        return column
+
+    with pytest.raises(ValueError, match="is damaged"):
+        validate_emails(damaged("i", [0], ["", ""]))
+    unchecked = AddressColumn(damaged("vu", ["", ""]))
+    assert unchecked[0] == b"a@b.com"
+    with pytest.raises(ValueError, match="is damaged"):
+        unchecked[1]
+    with pytest.raises(ValueError, match="is damaged"):
+        unchecked.open({}, 0, bytearray([validate_emails([]).reasons.index("email.idn")] * 2))
+
+
+def test_more_open_addresses_than_are_fetched_at_once() -> None:
+    addresses: list[str | None] = [f"josé{i}@b{i % 7}.com" if i % 3 else f"ann{i}@☃.com" for i in range(200)]
+    expect(validate_emails(OneArray("vu", addresses)), addresses)
+    expect(validate_emails(OneArray("u", addresses)), addresses)
+
+
+def test_every_length_in_blocks_of_every_size() -> None:
+    addresses = [
+        f"{'a' * (n % 61 + 1)}{'.' * (n % 17 == 0)}@example{n}.{'com' if n % 11 else 'test'}" for n in range(300)
+    ]
+    for count in (1, 3, 7, 8, 63, 64, 65, 127, 128, 129, 300):
+        expect(validate_emails(OneArray("vu", addresses[:count])), addresses[:count])  # type: ignore[arg-type]
 
 
 def test_arrow_memory_is_kept_and_given_back() -> None:

@@ -63,6 +63,61 @@ static uint8_t *copy_of(const uint8_t *p, size_t n) {
     return q;
 }
 
+static void put32(uint8_t *p, uint32_t value) { memcpy(p, &value, 4); }
+
+/* The same addresses behind Arrow's string views, in two buffers of exact size; every fifth is null. Then one view is
+ * damaged in each way there is. */
+static void as_views(const uint8_t *const *where, const uint32_t *length, size_t count, uint32_t options,
+                     const uint8_t *verdicts) {
+    uint8_t *views = calloc(count ? count : 1, 16), *text[2], bits[MAX / 8 + 1], reasons[MAX], wanted[MAX];
+    int64_t sizes[2] = {0, 0};
+    size_t outside = count; /* a view whose text is not in it */
+    ensure(views != NULL);
+    memset(bits, 0, sizeof bits);
+    for (size_t i = 0; i < count; i++)
+        if (length[i] > 12) sizes[i & 1] += length[i];
+    for (int b = 0; b < 2; b++) ensure((text[b] = malloc(sizes[b] ? (size_t)sizes[b] : 1)) != NULL);
+    sizes[0] = sizes[1] = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint8_t *view = views + 16 * i;
+        put32(view, length[i]);
+        memcpy(view + 4, where[i], length[i] < 12 ? length[i] : 12);
+        if (length[i] > 12) {
+            put32(view + 8, i & 1);
+            put32(view + 12, (uint32_t)sizes[i & 1]);
+            memcpy(text[i & 1] + sizes[i & 1], where[i], length[i]);
+            sizes[i & 1] += length[i];
+            outside = i;
+        }
+        if (i % 5) bits[(i + 3) / 8] |= (uint8_t)(1u << (i + 3) % 8);
+        wanted[i] = i % 5 ? verdicts[i] : MG_R_email_empty;
+    }
+    const uint8_t *buffers[2] = {text[0], text[1]};
+    for (int isa = 0; isa < MG_ISA_COUNT; isa++) {
+        if (mg_isa_force((mg_isa)isa) != 0) continue;
+        memset(reasons, 0xee, sizeof reasons);
+        ensure(mg_address_string_views(views, buffers, sizes, 2, NULL, 0, count, options, reasons) == MG_OK);
+        ensure(memcmp(reasons, verdicts, count) == 0);
+        ensure(mg_address_string_views(views, buffers, sizes, 2, bits, 3, count, options, reasons) == MG_OK);
+        ensure(memcmp(reasons, wanted, count) == 0);
+    }
+    for (uint32_t damage = 0; outside < count && damage < 6; damage++) {
+        uint8_t *view = views + 16 * outside, before[16];
+        memcpy(before, view, 16);
+        if (damage == 0) put32(view, 0xffffffff);
+        if (damage == 1) put32(view, length[outside] + 1); /* what is last in its buffer */
+        if (damage == 2) put32(view + 8, 2);
+        if (damage == 3) put32(view + 8, 0xffffffff);
+        if (damage == 4) put32(view + 12, 0xffffffff);
+        if (damage == 5) put32(view + 12, 0x7fffffff);
+        ensure(mg_address_string_views(views, buffers, sizes, 2, bits, 3, count, options, reasons) == MG_CORRUPT);
+        memcpy(view, before, 16);
+    }
+    free(views);
+    free(text[0]);
+    free(text[1]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size == 0) return 0;
     uint32_t options = data[0] & 3;
@@ -132,6 +187,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         mg_address_gather(where, length, count, options, reasons);
         ensure(memcmp(reasons, verdicts, count) == 0);
     }
+    as_views(where, length, count, options, verdicts);
     for (size_t i = 0; i < count; i++) free((void *)where[i]);
     free(exact);
     free(text);

@@ -255,3 +255,28 @@ void mg_address_many32(const uint8_t *p, const int32_t *off, size_t n, uint32_t 
 void mg_address_gather(const uint8_t *const *p, const uint32_t *len, size_t n, uint32_t options, uint8_t *reasons) {
     DISPATCH(gather, gather_scalar, p, len, n, options, reasons)
 }
+
+/* All texts of a block are asked for before the first is read, wherever they lie. Longer blocks cost: the places of texts
+ * then lie 4 KiB from the marks, and the processor takes the one for the other. */
+#define VIEWS 64
+#define LENGTH_MAX (1u << 20) /* far over any limit already, and soon searched */
+
+mg_status mg_address_string_views(const uint8_t *views, const uint8_t *const *buffers, const int64_t *sizes,
+                                  size_t n_buffers, const uint8_t *bits, size_t bit, size_t n, uint32_t options,
+                                  uint8_t *reasons) {
+    const uint8_t *p[VIEWS];
+    uint32_t length[VIEWS];
+    for (size_t from = 0; from < n; from += VIEWS) {
+        size_t count = n - from < VIEWS ? n - from : VIEWS;
+        for (size_t i = 0; i < count; i++) {
+            p[i] = mg_string_view_text(views + 16 * (from + i), buffers, sizes, n_buffers, &length[i]);
+            if (p[i] == NULL) return MG_CORRUPT;
+            if (length[i] > LENGTH_MAX) length[i] = LENGTH_MAX;
+            __builtin_prefetch(p[i]);
+        }
+        for (size_t i = 0; bits && i < count; i++)
+            if (!(bits[(bit + from + i) >> 3] >> ((bit + from + i) & 7) & 1)) length[i] = 0;
+        mg_address_gather(p, length, count, options, reasons + from);
+    }
+    return MG_OK;
+}

@@ -19,7 +19,6 @@ typedef struct {
     uint64_t at, dot, hyphen; /* clear behind the address's end where MG_CLEAN is 1 */
     uint64_t alnum;           /* letters and digits */
     uint64_t atext;           /* RFC 5322 atext: what may stand in an unquoted local part, dots aside */
-    uint64_t wide;            /* not ASCII; 0 where that already follows from the others */
 } mg_address_marks;
 
 /* One instruction set's versions of the batch entries; see mg.h for what they do. Plain functions and a switch, not

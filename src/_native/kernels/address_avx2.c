@@ -15,6 +15,10 @@
 
 #define suffix(name) name##_avx2
 #define MG_CLEAN 0
+#define LANES 4
+typedef uint64_t lanes __attribute__((vector_size(32)));
+#define nonzero(v)                                                                                                     \
+    (_mm256_movemask_pd((__m256d)_mm256_cmpeq_epi64((__m256i)(v), _mm256_setzero_si256())) ^ 15)
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -31,7 +35,7 @@ INLINE mg_address_marks marks_of(__m256i v) {
                           (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(v, _mm256_set1_epi8('.'))),
                           (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(v, _mm256_set1_epi8('-'))),
                           (uint32_t)_mm256_movemask_epi8(_mm256_cmpgt_epi8(alnum, zero)),
-                          (uint32_t)~_mm256_movemask_epi8(_mm256_cmpeq_epi8(kind, zero)), 0};
+                          (uint32_t)~_mm256_movemask_epi8(_mm256_cmpeq_epi8(kind, zero))};
     return m;
 }
 
@@ -47,8 +51,8 @@ INLINE mg_address_marks joined(mg_address_marks a, mg_address_marks b, unsigned 
 
 INLINE mg_address_marks split(mg_address_marks m, unsigned bits, unsigned shift) {
     uint64_t low = ((uint64_t)1 << bits) - 1;
-    mg_address_marks a = {m.at & low, m.dot & low, m.hyphen & low, m.alnum & low, m.atext & low, 0};
-    mg_address_marks b = {m.at >> bits, m.dot >> bits, m.hyphen >> bits, m.alnum >> bits, m.atext >> bits, 0};
+    mg_address_marks a = {m.at & low, m.dot & low, m.hyphen & low, m.alnum & low, m.atext & low};
+    mg_address_marks b = {m.at >> bits, m.dot >> bits, m.hyphen >> bits, m.alnum >> bits, m.atext >> bits};
     return joined(a, b, shift);
 }
 

@@ -1,4 +1,4 @@
-/* address_body.h: recognising an ordinary good address with 64-bit masks; included once by each instruction-set file.
+/* address_body.h: recognising ordinary good addresses with 64-bit masks; included once by each instruction-set file.
  *
  * The including file defines
  *   suffix(name)                  the name with the instruction set behind it
@@ -7,86 +7,152 @@
  *   lower_exact(norm, p, n)       norm[0..n) = p[0..n) in lower case
  *   lower_slack(norm, p, n)       the same where norm[0..64) may be written and p[0..64) read
  *   MG_CLEAN                      1 if marks have no bits behind n
+ *   LANES, lanes, nonzero(v)      how many 64-bit words are worked on at once, the type that holds them (uint64_t, or a
+ *                                 vector of them), and one bit for each of them that is not 0
  *
- * Everything is decided with a handful of shifts on "bit i is about byte i", without a branch but the last: mixed input
- * mispredicts nothing. What is said to be good is certainly good; the rest goes to the judge. Tried before: a table-driven
- * automaton (one dependent load a byte, 60 ns an address), and checking local part and domain in separate loops (two
- * mispredicted exits an address). */
+ * Everything is decided with a handful of shifts on "bit i is about byte i", without a branch: mixed input mispredicts
+ * nothing. What is said to be good is certainly good; the rest goes to the judge. Tried before: a table-driven automaton
+ * (one dependent load a byte, 60 ns an address), checking local part and domain in separate loops (two mispredicted exits
+ * an address), and deciding one address at a time where there are vectors (twice as long). */
 
 #define ALWAYS static inline __attribute__((always_inline))
 
-/* 1 if the top label, of length t, may be a special-use name. It is compared as one word of up to eight letters with the
- * only candidate that its hash leaves; a branch on the length (info, local, email …) would be mispredicted on mixed
- * lists. Longer labels wrap around in the shift and match by chance at worst: the judge knows better. */
-ALWAYS uint64_t maybe_special(const uint8_t *p, size_t n, unsigned t) {
-    static const char names[8][8] = {"", "invalid", "", "onion", "arpa", "", "local", "test"};
-    uint64_t end, name;
-    memcpy(&end, p + n - 8, 8);
-    end |= 0x2020202020202020u; /* lower-cases letters; leaves digits, hyphens and dots alone */
-    end >>= (64 - 8 * t) & 63;
-    memcpy(&name, names[end * 0xe8a8529f035efa25u >> 61], 8);
-    return (uint64_t)(end == name) | (uint64_t)(t == 9); /* localhost */
+/* Not 0 if the top label may be a special-use name, told by the last five bytes of the address in lower case; the
+ * judge knows better. Six comparisons, or for one address a single one, with the only candidate that its hash leaves. */
+#define FIVE(a, b, c, d, e)                                                                                            \
+    ((uint64_t)(a) | (uint64_t)(b) << 8 | (uint64_t)(c) << 16 | (uint64_t)(d) << 24 | (uint64_t)(e) << 32)
+#define ARPA FIVE('.', 'a', 'r', 'p', 'a')
+#define TEST FIVE('.', 't', 'e', 's', 't')
+#define LOCAL FIVE('l', 'o', 'c', 'a', 'l')
+#define ONION FIVE('o', 'n', 'i', 'o', 'n')
+#define INVALID FIVE('v', 'a', 'l', 'i', 'd')
+#define LOCALHOST FIVE('l', 'h', 'o', 's', 't')
+ALWAYS uint64_t maybe_special(uint64_t five) {
+    static const uint64_t names[8] = {0, 0, ONION, LOCAL, INVALID, LOCALHOST, TEST, ARPA};
+    return five == names[five * 0x63ca828dd5f4b3b3u >> 61];
 }
+#if LANES > 1
+ALWAYS lanes maybe_special_abreast(lanes five) {
+    return (lanes)(five == ARPA) | (lanes)(five == TEST) | (lanes)(five == LOCAL) | (lanes)(five == ONION) |
+           (lanes)(five == INVALID) | (lanes)(five == LOCALHOST);
+}
+#endif
 
-ALWAYS int good(mg_address_marks m, const uint8_t *p, size_t n, uint32_t options) {
-    uint64_t top = (uint64_t)1 << (n - 1), valid = top | (top - 1);
-    if (!MG_CLEAN) {
-        m.at &= valid;
-        m.dot &= valid;
+/* 0, or not 0 where an address is not certainly good; for one address (word: uint64_t) or several side by side. tail:
+ * its last eight bytes as one number, the last byte uppermost. */
+#define DOUBTS(name, word, special)                                                                                    \
+    ALWAYS word name(word at, word dot, word hyphen, word alnum, word atext, word n, word tail, uint32_t options) {    \
+        word one = (n & 0) | 1, top = one << (n - 1), valid = top | (top - 1);                                         \
+        if (!MG_CLEAN) {                                                                                               \
+            at &= valid;                                                                                               \
+            dot &= valid;                                                                                              \
+        }                                                                                                              \
+        word local = at - 1; /* the bits below the @ */                                                                \
+        word host = valid & ~(at | local);                                                                             \
+        word sep = at | dot;                                                                                           \
+        word inner = hyphen & host;                                                                                    \
+        word bad = at & local;                               /* a second @ */                                          \
+        bad |= sep & ((sep << 1) | 1 | top);                 /* a dot or @ at the start, at the end, behind another */ \
+        bad |= local & ~(atext | dot);                                                                                 \
+        bad |= host & ~(alnum | hyphen | dot);                                                                         \
+        bad |= inner & ((sep << 1) | (sep >> 1) | top);      /* outer hyphens */                                       \
+        bad |= inner & (inner >> 1);                         /* "--": an A-label, perhaps */                           \
+        bad |= (word)(at == 0) | (word)((dot & host) == 0);                                                            \
+        bad |= (word)(tail < (uint64_t)('9' + 1) << 56); /* a last digit: the top label is a number, perhaps */        \
+        if (!(options & MG_ADDR_ALLOW_SPECIAL_USE)) /* lower-cases letters; leaves dots alone */                       \
+            bad |= special((tail | 0x2020202020202020u) >> 24);                                                        \
+        return bad;                                                                                                    \
     }
-    uint64_t local = m.at - 1; /* the bits below the @ */
-    uint64_t host = valid & ~(m.at | local);
-    uint64_t sep = m.at | m.dot;
-    uint64_t hyphen = m.hyphen & host;
-    uint64_t dot = m.dot & host;
-    uint64_t bad = m.wide | (m.at & (m.at - 1));         /* or a second @ */
-    bad |= sep & ((sep << 1) | 1 | top);                 /* a dot or @ at the start, at the end, behind another */
-    bad |= local & ~(m.atext | m.dot);
-    bad |= host & ~(m.alnum | m.hyphen | m.dot);
-    bad |= hyphen & ((sep << 1) | (sep >> 1) | top);     /* outer hyphens */
-    bad |= hyphen & (hyphen >> 1);                       /* "--": an A-label, perhaps */
-    bad |= (uint64_t)(m.at == 0) | (uint64_t)(dot == 0);
-    bad |= (uint64_t)(p[n - 1] <= '9');                  /* a top label that ends in a digit: all digits, perhaps */
-    unsigned t = (unsigned)__builtin_clzll(dot | 1) - (unsigned)(64 - n); /* length of the top label */
-    if (!(options & MG_ADDR_ALLOW_SPECIAL_USE)) bad |= maybe_special(p, n, t);
-    return bad == 0;
-}
+
+DOUBTS(doubts, uint64_t, maybe_special)
+#if LANES == 1
+#define doubts_abreast doubts
+#else
+DOUBTS(doubts_abreast, lanes, maybe_special_abreast)
+#endif
 
 #define ORDINARY(n) ((n) - MG_ADDRESS_SWIFT_MIN <= MG_ADDRESS_SWIFT_MAX - MG_ADDRESS_SWIFT_MIN)
 
+ALWAYS uint64_t tail_of(const uint8_t *p, size_t n) {
+    uint64_t tail;
+    memcpy(&tail, p + n - 8, 8);
+    return tail;
+}
+
 mg_reason suffix(mg_address_check)(const uint8_t *p, size_t n, uint32_t options, uint8_t *norm, uint32_t *at) {
-    if (ORDINARY(n) && good(marks_exact(p, n), p, n, options)) {
-        *at = 0;
-        if (norm) lower_exact(norm, p, n);
-        return MG_R_ok;
+    if (ORDINARY(n)) {
+        mg_address_marks m = marks_exact(p, n);
+        if (doubts(m.at, m.dot, m.hyphen, m.alnum, m.atext, n, tail_of(p, n), options) == 0) {
+            *at = 0;
+            if (norm) lower_exact(norm, p, n);
+            return MG_R_ok;
+        }
     }
     return mg_address_judge(p, n, options, norm, at);
 }
 
-/* The batches work in blocks: first what masks can decide, in a loop that calls nothing (a call would make the compiler
- * load every vector constant again for each address), then the judge for the rest of the block. */
-#define BLOCK 512
-#define UNDECIDED 255
-_Static_assert(MG_REASON_COUNT < UNDECIDED, "a verdict is a byte");
+/* The batches work in blocks: first the marks of all addresses, in a loop that calls nothing (a call would make the
+ * compiler load every vector constant again for each address), then what the marks say, LANES addresses at a time, then
+ * the judge for those in doubt. A whole block lies between writing marks and reading them: vectors cannot be loaded from
+ * words that are still on their way to memory. */
+#define BLOCK 64
 #define AHEAD 1024 /* bytes: the text streams through once, and the processor's own prefetcher reacts too late */
+
+typedef struct {
+    _Alignas(64) uint64_t at[BLOCK];
+    uint64_t dot[BLOCK], hyphen[BLOCK], alnum[BLOCK], atext[BLOCK], n[BLOCK], tail[BLOCK];
+} sheet;
+
+ALWAYS void enter(sheet *s, size_t i, mg_address_marks m, const uint8_t *p, size_t n) {
+    s->at[i] = m.at;
+    s->dot[i] = m.dot;
+    s->hyphen[i] = m.hyphen;
+    s->alnum[i] = m.alnum;
+    s->atext[i] = m.atext;
+    s->n[i] = n;
+    s->tail[i] = tail_of(p, n);
+}
+
+/* No @: in doubt. */
+ALWAYS void enter_nothing(sheet *s, size_t i) {
+    s->at[i] = s->dot[i] = s->hyphen[i] = s->alnum[i] = s->atext[i] = s->tail[i] = 0;
+    s->n[i] = 1;
+}
+
+ALWAYS lanes lanes_of(const uint64_t *words) {
+    lanes v;
+    memcpy(&v, words, sizeof v);
+    return v;
+}
+
+/* One bit for each of the first n addresses of the sheet that is in doubt. */
+ALWAYS uint64_t in_doubt(sheet *s, size_t n, uint32_t options) {
+    uint64_t bits = 0;
+    for (size_t i = n; i % LANES; i++) enter_nothing(s, i);
+    for (size_t i = 0; i < n; i += LANES)
+        bits |= (uint64_t)nonzero(doubts_abreast(lanes_of(s->at + i), lanes_of(s->dot + i), lanes_of(s->hyphen + i),
+                                                 lanes_of(s->alnum + i), lanes_of(s->atext + i), lanes_of(s->n + i),
+                                                 lanes_of(s->tail + i), options))
+                << i;
+    return bits & ~(uint64_t)0 >> (BLOCK - n);
+}
 
 #define MANY(name, offset)                                                                                             \
     void suffix(name)(const uint8_t *p, const offset *off, size_t n, uint32_t options, uint8_t *reasons,               \
                       uint8_t *norm) {                                                                                 \
         const uint8_t *end = p + off[n];                                                                               \
-        for (size_t i = 0; i < n;) {                                                                                   \
-            size_t from = i, stop = n - i < BLOCK ? n : i + BLOCK, undecided = 0;                                      \
-            for (; i < stop; i++) {                                                                                    \
-                const uint8_t *a = p + off[i];                                                                         \
-                uint8_t verdict = swift(a, (size_t)(off[i + 1] - off[i]), (size_t)(end - a), options,                  \
-                                        norm ? norm + off[i] : NULL);                                                  \
-                reasons[i] = verdict;                                                                                  \
-                undecided += verdict;                                                                                  \
+        sheet s;                                                                                                       \
+        for (size_t from = 0; from < n; from += BLOCK) {                                                               \
+            size_t count = n - from < BLOCK ? n - from : BLOCK;                                                        \
+            for (size_t i = 0; i < count; i++) {                                                                       \
+                const uint8_t *a = p + off[from + i];                                                                  \
+                enter_swift(&s, i, a, (size_t)(off[from + i + 1] - off[from + i]), (size_t)(end - a),                  \
+                            norm ? norm + off[from + i] : NULL);                                                       \
             }                                                                                                          \
-            for (size_t k = from; undecided && k < stop; k++) {                                                        \
+            memset(reasons + from, MG_R_ok, count);                                                                    \
+            for (uint64_t bits = in_doubt(&s, count, options); bits; bits &= bits - 1) {                               \
+                size_t k = from + (size_t)__builtin_ctzll(bits);                                                       \
                 uint32_t at;                                                                                           \
-                if (reasons[k] != UNDECIDED) continue;                                                                 \
-                undecided -= UNDECIDED;                                                                                \
                 reasons[k] = (uint8_t)mg_address_judge(p + off[k], (size_t)(off[k + 1] - off[k]), options,             \
                                                        norm ? norm + off[k] : NULL, &at);                              \
             }                                                                                                          \
@@ -94,18 +160,19 @@ _Static_assert(MG_REASON_COUNT < UNDECIDED, "a verdict is a byte");
     }
 
 /* All but the last few addresses of a buffer may be read, and written, beyond their end. */
-ALWAYS uint8_t swift(const uint8_t *p, size_t n, size_t left, uint32_t options, uint8_t *norm) {
-    mg_address_marks m;
-    if (!ORDINARY(n)) return UNDECIDED;
+ALWAYS void enter_swift(sheet *s, size_t i, const uint8_t *p, size_t n, size_t left, uint8_t *norm) {
+    if (!ORDINARY(n)) {
+        enter_nothing(s, i);
+        return;
+    }
     __builtin_prefetch(p + AHEAD);
     if (left >= 64) {
-        m = marks_slack(p, n);
+        enter(s, i, marks_slack(p, n), p, n);
         if (norm) lower_slack(norm, p, n);
     } else {
-        m = marks_exact(p, n);
+        enter(s, i, marks_exact(p, n), p, n);
         if (norm) lower_exact(norm, p, n);
     }
-    return good(m, p, n, options) ? MG_R_ok : UNDECIDED;
 }
 
 MANY(mg_address_many, int64_t)
@@ -113,19 +180,19 @@ MANY(mg_address_many32, int32_t)
 
 void suffix(mg_address_gather)(const uint8_t *const *p, const uint32_t *len, size_t n, uint32_t options,
                                uint8_t *reasons) {
-    for (size_t i = 0; i < n;) {
-        size_t from = i, stop = n - i < BLOCK ? n : i + BLOCK, undecided = 0;
-        for (; i < stop; i++) {
-            uint8_t verdict = ORDINARY((size_t)len[i]) && good(marks_exact(p[i], len[i]), p[i], len[i], options)
-                                  ? MG_R_ok
-                                  : UNDECIDED;
-            reasons[i] = verdict;
-            undecided += verdict;
+    sheet s;
+    for (size_t from = 0; from < n; from += BLOCK) {
+        size_t count = n - from < BLOCK ? n - from : BLOCK;
+        for (size_t i = 0; i < count; i++) {
+            if (ORDINARY((size_t)len[from + i]))
+                enter(&s, i, marks_exact(p[from + i], len[from + i]), p[from + i], len[from + i]);
+            else
+                enter_nothing(&s, i);
         }
-        for (size_t k = from; undecided && k < stop; k++) {
+        memset(reasons + from, MG_R_ok, count);
+        for (uint64_t bits = in_doubt(&s, count, options); bits; bits &= bits - 1) {
+            size_t k = from + (size_t)__builtin_ctzll(bits);
             uint32_t at;
-            if (reasons[k] != UNDECIDED) continue;
-            undecided -= UNDECIDED;
             reasons[k] = (uint8_t)mg_address_judge(p[k], len[k], options, NULL, &at);
         }
     }

@@ -2,6 +2,9 @@
  * NEON). The including file defines vec, load, store, load8x2, store8x2, marks_of (clean: 16 bits) and lowered. */
 
 #define MG_CLEAN 0
+#define LANES 1 /* shifts by a count of its own for each word are what vectors of 16 bytes lack, or too few for */
+typedef uint64_t lanes;
+#define nonzero(v) ((v) != 0)
 
 /* b is about the bytes from `shift` on; where both speak of a byte they agree. */
 INLINE mg_address_marks joined(mg_address_marks a, mg_address_marks b, unsigned shift) {
@@ -17,8 +20,8 @@ INLINE mg_address_marks joined(mg_address_marks a, mg_address_marks b, unsigned 
 INLINE mg_address_marks marks_exact(const uint8_t *p, size_t n) {
     if (n < 16) {
         mg_address_marks m = marks_of(load8x2(p, p + n - 8));
-        mg_address_marks a = {m.at & 255, m.dot & 255, m.hyphen & 255, m.alnum & 255, m.atext & 255, 0};
-        mg_address_marks b = {m.at >> 8, m.dot >> 8, m.hyphen >> 8, m.alnum >> 8, m.atext >> 8, 0};
+        mg_address_marks a = {m.at & 255, m.dot & 255, m.hyphen & 255, m.alnum & 255, m.atext & 255};
+        mg_address_marks b = {m.at >> 8, m.dot >> 8, m.hyphen >> 8, m.alnum >> 8, m.atext >> 8};
         return joined(a, b, (unsigned)(n - 8));
     }
     mg_address_marks m = joined(marks_of(load(p)), marks_of(load(p + n - 16)), (unsigned)(n - 16));

@@ -34,7 +34,7 @@ INLINE mg_address_marks marks_of(vec v) {
                         vqtbl1q_u8(vld1q_u8(row), vshrq_n_u8(v, 4)));
     mg_address_marks m = {bits_of(vceqq_u8(v, vdupq_n_u8('@'))), bits_of(vceqq_u8(v, vdupq_n_u8('.'))),
                           bits_of(vceqq_u8(v, vdupq_n_u8('-'))), bits_of(vtstq_u8(kind, vdupq_n_u8(MG_NIBBLE_ALNUM))),
-                          bits_of(vtstq_u8(kind, kind)), 0};
+                          bits_of(vtstq_u8(kind, kind))};
     return m;
 }
 

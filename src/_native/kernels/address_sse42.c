@@ -38,7 +38,7 @@ INLINE mg_address_marks marks_of(vec v) {
                           (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('.'))),
                           (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('-'))),
                           (uint32_t)_mm_movemask_epi8(_mm_cmpgt_epi8(alnum, zero)),
-                          (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(kind, zero)) ^ 0xffffu, 0};
+                          (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(kind, zero)) ^ 0xffffu};
     return m;
 }
 

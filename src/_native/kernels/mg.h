@@ -142,6 +142,24 @@ void mg_address_many32(const uint8_t *p, const int32_t *off, size_t n, uint32_t 
                        uint8_t *norm);
 /* Addresses that lie anywhere in memory, such as the str objects of a list: address i is p[i][0 .. len[i]). */
 void mg_address_gather(const uint8_t *const *p, const uint32_t *len, size_t n, uint32_t options, uint8_t *reasons);
+/* Addresses behind Arrow's string views, 16 bytes each: int32 length, then up to 12 bytes of text, or 4 of them, the int32
+ * number of a buffer and the int32 place in it. sizes[b] = bytes of buffers[b]. bits: NULL, or bit `bit + i` is 0 where
+ * view i is null, which counts as empty. MG_CORRUPT: a view, null or not, does not lie inside its buffer; reasons then
+ * hold anything. */
+mg_status mg_address_string_views(const uint8_t *views, const uint8_t *const *buffers, const int64_t *sizes,
+                                  size_t n_buffers, const uint8_t *bits, size_t bit, size_t n, uint32_t options,
+                                  uint8_t *reasons);
+/* The text of one such view, *len bytes of it; NULL: it does not lie inside its buffer. */
+static inline const uint8_t *mg_string_view_text(const uint8_t *view, const uint8_t *const *buffers,
+                                                 const int64_t *sizes, size_t n_buffers, uint32_t *len) {
+    int32_t part[4];
+    for (size_t i = 0; i < 16; i++) ((uint8_t *)part)[i] = view[i];
+    *len = (uint32_t)part[0];
+    if ((uint32_t)part[0] <= 12) return view + 4;
+    if (part[0] < 0 || (uint32_t)part[2] >= n_buffers || part[3] < 0 || part[3] + (int64_t)part[0] > sizes[part[2]])
+        return NULL;
+    return buffers[part[2]] + part[3];
+}
 
 /* ---- seen.c: exact set of byte strings (keys are compared, not only hashed) ---- */
 typedef struct mg_seen mg_seen;
