@@ -291,4 +291,21 @@ mg_status mg_pg_copy(const mg_chunk *c, const uint8_t *mask, uint8_t want, uint3
                      size_t head_len, uint16_t head_fields, const uint8_t *defaults, const uint32_t *default_off,
                      size_t max_bytes, size_t *next, mg_buf *out);
 
+/* ---- histogram.c: durations in nanoseconds, quantiles within 2 %, in 9,776 bytes ---- */
+#define MG_HIST_BUCKETS 1216u
+#define MG_HIST_LIMIT ((uint64_t)1 << 42) /* 73 minutes; what is not below it is counted in the last bucket */
+typedef struct {
+    uint64_t count, overflow; /* overflow: how many were not below the limit */
+    uint64_t sum, sum_high;   /* exact, of the values as they were: 128 bits */
+    uint64_t min, max;        /* likewise; min is UINT64_MAX while there are none */
+    uint64_t bucket[MG_HIST_BUCKETS];
+} mg_hist;
+void mg_hist_init(mg_hist *h); /* also empties it */
+void mg_hist_observe(mg_hist *h, uint64_t ns);
+void mg_hist_merge(mg_hist *into, const mg_hist *from); /* may be the same: everything counts twice */
+/* out[i] = the value at rank ceil(q[i] * count), counted from 1, each q in 0..1: exact for the first and the last rank,
+ * else within 1/65 of it; for an overflowed one the limit or more. 0 if there are none. */
+void mg_hist_quantiles(const mg_hist *h, const double *q, size_t n, uint64_t *out);
+uint64_t mg_hist_last(uint32_t bucket); /* the largest value that belongs to it */
+
 #endif
