@@ -1,6 +1,6 @@
 """Types of the compiled core. Each section mirrors one .pxi of src/_native."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -190,6 +190,26 @@ class Histogram:
     def __setstate__(self, state: tuple[Any, ...]) -> None: ...
 
 __all__ += ["Histogram"]
+
+# querystats.pxi
+_QueryRow = tuple[str, int, int, int, float, float, float, float, float, float]
+
+@disjoint_base
+class QueryCounters:
+    def __new__(
+        cls,
+        capacity: int = 512,
+        slow_seconds: float = 0.5,
+        slow_kept: int = 100,
+        normalise: Callable[[str], str] = ...,
+    ) -> Self: ...
+    def record(self, text: str, seconds: float, rows: int = 0, error: bool = False, detail: object = None) -> None: ...
+    def top_rows(self, n: int = 20, by: str = "total") -> list[_QueryRow]: ...
+    def total_row(self) -> _QueryRow: ...
+    def slow_rows(self) -> list[tuple[str, float, int, bool, int, Any]]: ...
+    def reset(self) -> None: ...
+
+__all__ += ["QueryCounters"]
 
 # sort.pxi
 @disjoint_base
