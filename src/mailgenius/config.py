@@ -86,6 +86,8 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     shared_connections: int = 2
     # Seconds a statement on a shared connection may keep others waiting before it is moved to one of its own.
     shared_bound: float = 0.05
+    # Seconds from which on a statement is kept among the slow ones (AsyncPool.slow_queries).
+    slow_query: float = 0.5
     # Seconds after which a borrowed connection counts as leaked (AsyncPool.leaks says who took it); None: nobody looks,
     # since remembering who took it costs some microseconds each time.
     leak_after: float | None = None
@@ -99,6 +101,7 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         _require("$.pool.connect_timeout", self.connect_timeout, 2)
         _require("$.pool.max_idle", self.max_idle, 1)
         _require("$.pool.query_timeout", self.query_timeout, 0.001)
+        _require("$.pool.slow_query", self.slow_query, 0)
         _require("$.pool.max_lifetime", self.max_lifetime, 1)
         _require("$.pool.shared_connections", self.shared_connections, 0, 64)
         _require("$.pool.shared_bound", self.shared_bound, 0.01)

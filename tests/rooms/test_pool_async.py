@@ -148,6 +148,30 @@ RUNNING = "select count(*) from pg_stat_activity where query like '%pg_sleep(20)
 )
 
 
+async def test_it_can_be_watched(database: str) -> None:
+    async with AsyncPool(database, slow_query=0.05) as pool:
+        for n in range(4):
+            assert await pool.fetch(f"select {n} as x, %s::text", ("secret",)) == [(n, "secret")]
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            await pool.fetch("select 1 / 0")
+        await pool.execute("select pg_sleep(0.06)")
+        known = {stat.statement: stat for stat in pool.queries(by="calls")}
+        mine = known["select ? as x, ?::text"]
+        assert (mine.calls, mine.errors, mine.rows) == (4, 0, 4)
+        assert 0 < mine.p50 <= mine.p99 <= mine.max
+        assert known["select ? / ?"].errors == 1
+        (slow,) = (call for call in pool.slow_queries() if "pg_sleep" in call.statement)
+        assert slow.seconds >= 0.05
+        assert "secret" not in repr(pool.slow_queries()) + repr(pool.queries())
+        timings = pool.timings()
+        assert timings["acquire"].count == timings["usage"].count >= 1
+        assert timings["connect"].count == 1
+        assert "Result" in await pool.explain("select 1 where %s::int4 > 5", (7,))
+        await pool.execute("create table t (n int)")
+        assert "actual time" in await pool.explain("insert into t values (1)", analyze=True)
+        assert await pool.fetch("select * from t") == []
+
+
 async def test_all_busy(database: str) -> None:
     async with AsyncPool(database, max_size=1, timeout=0.1) as pool, pool.connection():
         with pytest.raises(DatabaseUnavailable, match=r"at most 1 .*max_size"):

@@ -17,13 +17,14 @@ import time
 import traceback
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Self, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypeVar, overload
 
 import psycopg
 from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
+from mailgenius._native import Histogram
 from mailgenius.config import PoolSettings
 from mailgenius.errors import DatabaseUnavailable, OutcomeUnknown, QueryTimeout
 from mailgenius.pool import threads
@@ -31,6 +32,8 @@ from mailgenius.pool.conninfo import parse, read_only, where
 from mailgenius.pool.deadlines_sync import Deadlines
 from mailgenius.pool.queries import query, values_of
 from mailgenius.pool.rows import Row, maker
+from mailgenius.pool.statements import QueryStat, QueryStats, SlowCall
+from mailgenius.pool.timings import Timing, timing
 from mailgenius.rt import threads as rt
 
 if TYPE_CHECKING:
@@ -76,6 +79,8 @@ class Pool:
         self._closed = False
         self._pooled = False  # there is a pooler between us and PostgreSQL
         self._deadlines = Deadlines()
+        self._queries = QueryStats(slow_seconds=self.settings.slow_query)
+        self._waited, self._held, self._connected = Histogram(), Histogram(), Histogram()
         self._borrowed: dict[int, tuple[float, traceback.StackSummary | None]] = {}
         self._shared = self._make_shared()
         _pools.add(self)
@@ -119,7 +124,8 @@ class Pool:
                 raise DatabaseUnavailable(f"The connection to {self._where} was lost: {_brief(error)}") from error
             raise
         finally:
-            self._borrowed.pop(id(connection), None)
+            since, _ = self._borrowed.pop(id(connection))
+            self._held.observe(time.monotonic() - since)
             if not connection.closed and not connection.autocommit:
                 connection.rollback()
                 connection.set_autocommit(True)
@@ -171,14 +177,15 @@ class Pool:
         ``as_``: what a row becomes: tuple, dict, or a class that takes the columns as keywords (a msgspec Struct, a
         dataclass). ``timeout``: seconds, ``PoolSettings.query_timeout`` if left out; then ``QueryTimeout``.
         """
-        q = query(text, params is not None)
-        shared = self._shared
-        if shared.takes(q):
-            seconds = self.settings.query_timeout if timeout is None else timeout
-            with contextlib.suppress(threads.Elsewhere):
-                return shared.rows(q, values_of(q, params), as_, seconds)
-        rows: list[Any] = self._alone(text, params, as_, timeout)
-        return rows
+        began = time.perf_counter()
+        rows: list[Any] = []
+        failed = True
+        try:
+            rows = self._rows(text, params, as_, timeout)
+            failed = False
+            return rows
+        finally:
+            self._queries.record(text, time.perf_counter() - began, len(rows), failed)
 
     @overload
     def fetch_one(self, text: str, params: _Params = None, *, timeout: float | None = None) -> Row | None: ...
@@ -198,8 +205,15 @@ class Pool:
 
     def execute(self, text: str, params: _Params = None, *, timeout: float | None = None) -> int:
         """Runs a statement; the number of rows it touched (-1 where that means nothing)."""
-        count: int = self._alone(text, params, None, timeout)
-        return count
+        began = time.perf_counter()
+        count: int = 0
+        failed = True
+        try:
+            count = self._alone(text, params, None, timeout)
+            failed = False
+            return count
+        finally:
+            self._queries.record(text, time.perf_counter() - began, count, failed)
 
     def execute_many(self, text: str, many: Iterable[Sequence[Any] | Mapping[str, Any]]) -> int:
         """Runs a statement for each of the parameters, all of them or none; the number of rows touched."""
@@ -220,6 +234,16 @@ class Pool:
         with self.connection() as connection, connection.cursor() as cursor, cursor.copy(statement) as copy:
             for block in copy:
                 yield bytes(block)
+
+    def _rows(self, text: str, params: _Params, kind: Any, timeout: float | None) -> list[Any]:
+        q = query(text, params is not None)
+        shared = self._shared
+        if shared.takes(q):
+            seconds = self.settings.query_timeout if timeout is None else timeout
+            with contextlib.suppress(threads.Elsewhere):
+                return shared.rows(q, values_of(q, params), kind, seconds)
+        rows: list[Any] = self._alone(text, params, kind, timeout)
+        return rows
 
     def _alone(self, text: str, params: _Params, kind: Any, timeout: float | None) -> Any:
         """On a connection of its own. ``kind`` None: the number of rows touched instead of the rows."""
@@ -254,6 +278,31 @@ class Pool:
         pool = self._pool
         return ({} if pool is None else dict(pool.get_stats())) | self._shared.stats()
 
+    def queries(self, n: int = 20, by: Literal["total", "calls", "mean", "p99", "errors"] = "total") -> list[QueryStat]:
+        """What the ``n`` costliest statements of ``fetch`` and ``execute`` cost, literals left out of their texts."""
+        return self._queries.top(n, by)
+
+    def slow_queries(self) -> list[SlowCall]:
+        """The last calls that took ``PoolSettings.slow_query`` seconds or more, the oldest first. Without parameters:
+        they are people's data."""
+        return self._queries.slow()
+
+    def timings(self) -> dict[str, Timing]:
+        """``acquire``: how long callers waited for a connection of their own; ``usage``: how long they held it;
+        ``connect``: how long it took to make one."""
+        return {
+            "acquire": timing(self._waited),
+            "usage": timing(self._held),
+            "connect": timing(self._connected),
+        }
+
+    def explain(self, text: str, params: _Params = None, *, analyze: bool = False) -> str:
+        """PostgreSQL's plan of a statement. ``analyze``: it is run, with what it changes taken back, and measured."""
+        options = "analyze, buffers" if analyze else "costs"
+        with self.connection() as connection, connection.transaction(force_rollback=True):
+            cursor = connection.execute(f"explain ({options}) {text}".encode(), params)
+            return "\n".join(line for (line,) in cursor.fetchall())
+
     def leaks(self, seconds: float | None = None) -> list[tuple[float, str]]:
         """(seconds, stack) of connections that were borrowed so long ago and have not come back, the oldest first.
 
@@ -274,7 +323,8 @@ class Pool:
         callers wait for the whole timeout. So after a short wait we look ourselves: a server that is down is
         reported at once, and one that is back gets a new inner pool instead of waiting for the pause to end.
         """
-        deadline = time.monotonic() + timeout
+        began = time.monotonic()
+        deadline = began + timeout
         wait = min(timeout, SUSPICIOUS)
         while True:
             pool = self._pool or self._opened()
@@ -297,7 +347,9 @@ class Pool:
                 wait = max(deadline - time.monotonic(), 0.001)
             else:
                 stack = None if self.settings.leak_after is None else traceback.extract_stack(limit=20)
-                self._borrowed[id(connection)] = (time.monotonic(), stack)
+                now = time.monotonic()
+                self._waited.observe(now - began)
+                self._borrowed[id(connection)] = (now, stack)
                 return pool, connection
 
     def _opened(self) -> _Inner:
@@ -335,7 +387,9 @@ class Pool:
 
     def _try_once(self) -> None:
         try:
+            began = time.monotonic()
             with psycopg.Connection.connect(self._conninfo, autocommit=True) as connection:
+                self._connected.observe(time.monotonic() - began)
                 self._pooled = _behind_pooler(connection)
         except psycopg.OperationalError as error:
             raise DatabaseUnavailable(f"Cannot connect to {self._where}: {_brief(error)}") from error
@@ -360,7 +414,6 @@ class Pool:
             self._connect_shared,
             connections=self.settings.shared_connections,
             bound=self.settings.shared_bound,
-            prepare=True,
         )
 
     def _connect_shared(self) -> psycopg.Connection[Any]:

@@ -19,11 +19,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any
 
 import psycopg
 from psycopg import errors as pg
@@ -32,21 +31,14 @@ from psycopg.pq import ConnStatus, ExecStatus
 
 from mailgenius.errors import QueryTimeout
 from mailgenius.pool.queries import Query
+from mailgenius.pool.routes import Elsewhere, Key, Prepared, Routes
 from mailgenius.pool.rows import maker
 
 __all__ = ["Elsewhere", "Shared"]
 
 TICK = 0.01  # seconds between two looks at who waits for how long
 GRACE = 2.0  # seconds that a cancelled statement may take to end before its connection is given up
-STATEMENTS = 256  # prepared on one connection
-REMEMBERED = 1024  # statements that are better run elsewhere
 CROWD = 24  # who wait on one connection before another one is opened
-
-_Key: TypeAlias = "tuple[bytes, tuple[int, ...]]"
-
-
-class Elsewhere(Exception):
-    """This statement needs a connection of its own. Nothing that it did is left."""
 
 
 class Entry:
@@ -62,18 +54,17 @@ class Entry:
         self.kind = kind
         self.deadline = deadline
         self.future = future
-        self.key: _Key = (b"", ())
+        self.key: Key = (b"", ())
         self.renewed = False  # its prepared statement was stale, and was made anew
 
 
 class Preparing:
     """Stands in the queue for the Parse in front of an entry."""
 
-    __slots__ = ("entry", "name")
+    __slots__ = ("entry",)
 
-    def __init__(self, entry: Entry, name: bytes) -> None:
+    def __init__(self, entry: Entry) -> None:
         self.entry = entry
-        self.name = name
 
 
 class Closing:
@@ -88,7 +79,7 @@ class Closing:
 SYNC = Closing()
 
 
-class Shared:
+class Shared(Routes):
     """The lanes of one pool, in one event loop."""
 
     def __init__(
@@ -97,19 +88,13 @@ class Shared:
         *,
         connections: int,
         bound: float,
-        prepare: bool,
     ) -> None:
-        self.connections = connections  # 0: turned off
+        super().__init__(connections)
         self.bound = bound
-        self.prepare = prepare
         self.evicted = 0  # statements that kept others waiting
         self._connect = connect
         self._lanes: list[Lane] = []
         self._opening: asyncio.Task[None] | None = None
-        self._elsewhere: OrderedDict[str, None] = OrderedDict()
-
-    def takes(self, query: Query) -> bool:
-        return query.reads and query.plain and self.connections > 0 and query.text not in self._elsewhere
 
     async def rows(self, query: Query, values: Sequence[Any], kind: Any, timeout: float) -> list[Any]:
         """All rows. ``timeout``: seconds. ``Elsewhere``: it must be run in another way."""
@@ -117,12 +102,6 @@ class Shared:
         entry = Entry(query, values, kind, monotonic() + timeout, lane.loop.create_future())
         lane.submit(entry)
         return await entry.future
-
-    def avoid(self, query: Query) -> None:
-        """From now on, this statement is to be run elsewhere."""
-        self._elsewhere[query.text] = None
-        if len(self._elsewhere) > REMEMBERED:
-            self._elsewhere.popitem(last=False)
 
     def stats(self) -> dict[str, int]:
         return {
@@ -190,9 +169,7 @@ class Lane:
         self._connection = connection
         self._pgconn = connection.pgconn
         self._transformer = Transformer(connection)
-        self._prepared: OrderedDict[_Key, bytes] = OrderedDict()
-        self._met: OrderedDict[_Key, None] = OrderedDict()
-        self._stale: set[bytes] = set()  # may be there, and must be closed before they are prepared anew
+        self._prepared = Prepared()
         self._again: list[Entry] = []  # skipped by the server
         self._batch = 0  # statements sent since the last Sync
         self._crowded = False  # the last batch was of several
@@ -239,7 +216,7 @@ class Lane:
             types, formats = transformer.types or (), transformer.formats
         entry.key = key = (entry.query.sql, types)
         name = self._prepared.get(key)
-        if name is None and self.shared.prepare:
+        if name is None:
             name = self._prepare(entry)
         if name is not None:
             self._pgconn.send_query_prepared(name, values, formats)
@@ -249,27 +226,14 @@ class Lane:
         self._batch += 1
 
     def _prepare(self, entry: Entry) -> bytes | None:
-        """The name under which it is prepared: from the second meeting on, since those made up on the spot never return."""
-        key = entry.key
-        if key not in self._met:
-            self._met[key] = None
-            if len(self._met) > 2 * STATEMENTS:
-                self._met.popitem(last=False)
-            return None
-        if len(self._prepared) >= STATEMENTS:
-            self._close_statement(self._prepared.popitem(last=False)[1])
-        name = b"mg_" + hashlib.blake2b(repr(key).encode(), digest_size=10).hexdigest().encode()
-        if name in self._stale:
-            self._stale.discard(name)
-            self._close_statement(name)
-        self._pgconn.send_prepare(name, entry.query.sql, key[1])
-        self.pending.append(Preparing(entry, name))
-        self._prepared[key] = name
+        name, close = self._prepared.name(entry.key)
+        for old in close:
+            self._pgconn.send_close_prepared(old)
+            self.pending.append(Closing(old))
+        if name is not None:
+            self._pgconn.send_prepare(name, entry.query.sql, entry.key[1])
+            self.pending.append(Preparing(entry))
         return name
-
-    def _close_statement(self, name: bytes) -> None:
-        self._pgconn.send_close_prepared(name)
-        self.pending.append(Closing(name))
 
     def _sync(self) -> None:
         if self._closed:
@@ -314,7 +278,7 @@ class Lane:
                     self._was_prepared(entry, result)
                 elif entry.name:
                     if result.status == ExecStatus.PIPELINE_ABORTED:
-                        self._stale.add(entry.name)
+                        self._prepared.not_closed(entry.name)
                 elif self._again:
                     again, self._again = self._again, []
                     for skipped in again:
@@ -349,18 +313,16 @@ class Lane:
         if result.status == ExecStatus.COMMAND_OK:
             return
         entry = parse.entry
-        self._prepared.pop(entry.key, None)
-        self._stale.add(parse.name)  # a Close in front of the Parse may have been skipped as well
+        self._prepared.forget(entry.key)  # and a Close in front of the Parse may have been skipped as well
         if result.status == ExecStatus.FATAL_ERROR and not entry.future.done():
             self._failed(entry, result)
 
     def _failed(self, entry: Entry, result: Any) -> None:
         error = pg.error_from_result(result, encoding=self._transformer.encoding)
         state = error.sqlstate
-        if state in ("0A000", "26000") and not entry.renewed and (name := self._prepared.pop(entry.key, None)):
+        if state in ("0A000", "26000") and not entry.renewed and self._prepared.forget(entry.key):
             # The columns of a prepared statement have changed, or it was discarded behind our back.
             entry.renewed = True
-            self._stale.add(name)
             self._again.append(entry)
         elif state == "25006" or (state == "57014" and self._cancelled):
             if state == "57014":
