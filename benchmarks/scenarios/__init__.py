@@ -8,6 +8,7 @@ import msgspec
 
 
 class Options(msgspec.Struct):
+    program: str  # the command, a module of benchmarks
     rows: int = 2_000_000
     runs: int = 3
     quick: bool = False
@@ -17,7 +18,7 @@ class Options(msgspec.Struct):
 
     def command(self, only: str) -> str:
         """How to get the figure again."""
-        parts = ["make bench-import" if self == Options() else "python -m benchmarks.bench_import", f"--only {only}"]
+        parts = [f"python -m benchmarks.{self.program} --only {only}"]
         if self.rows != 2_000_000:
             parts.append(f"--rows {self.rows}")
-        return " ".join(parts).replace("make bench-import --only", "python -m benchmarks.bench_import --only")
+        return " ".join(parts)
