@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 NATIVE := $(wildcard src/_native/*.pyx src/_native/*.pxi src/_native/*.pxd src/_native/CMakeLists.txt \
 	src/_native/kernels/*.c src/_native/kernels/*.h src/_native/kernels/simd/*.h)
 
-.PHONY: help build demo test lint bench bench-import faults fuzz scale clean
+.PHONY: help build demo test lint bench bench-import bench-leads faults fuzz scale clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -43,6 +43,9 @@ bench: build  ## pytest-benchmark: asserts the documented targets
 
 bench-import: $(VENV)/.peers  ## every import figure against its rivals; rewrites docs/benchmarks.md
 	$(BIN)/python -m benchmarks.bench_import
+
+bench-leads: $(VENV)/.peers  ## the pool beside its rivals, every figure; rewrites docs/benchmarks.md
+	$(BIN)/python -m benchmarks.bench_leads
 
 faults: build  ## 100 rounds of kills, cuts and full disks
 	MG_FAULT_ROUNDS=100 $(BIN)/python -m pytest -m faults --timeout 3600

@@ -35,6 +35,7 @@ class Figure(msgspec.Struct):
 class Results(msgspec.Struct):
     machine: dict[str, str] = {}
     figures: dict[str, Figure] = {}
+    skipped: dict[str, dict[str, str]] = {}  # scenario: what could not be measured, and why
 
     @classmethod
     def read(cls, path: Path = PATH) -> Results:
@@ -52,6 +53,7 @@ class Results(msgspec.Struct):
         *,
         note: str = "",
         load: float | None = None,
+        others: float = 0.0,
         command: str = "",
     ) -> float:
         value = statistics.median(runs)
@@ -61,6 +63,7 @@ class Results(msgspec.Struct):
             runs=[round(r, 6) for r in runs],
             note=note,
             load=round(os.getloadavg()[0] if load is None else load, 2),
+            others=round(others, 3),
             command=command,
             when=time.strftime("%Y-%m-%d %H:%M", time.gmtime()),
         )
@@ -69,9 +72,9 @@ class Results(msgspec.Struct):
     def put_race(
         self, scenario: str, name: str, outcomes: Sequence[Outcome], *, note: str = "", command: str = ""
     ) -> None:
-        load = max(o.load for o in outcomes)
-        self.put(f"{scenario}/{name}", [o.seconds for o in outcomes], "s", note=note, load=load, command=command)
-        self.figures[f"{scenario}/{name}"].others = round(max(o.others for o in outcomes), 3)
+        load, others = max(o.load for o in outcomes), max(o.others for o in outcomes)
+        runs = [o.seconds for o in outcomes]
+        self.put(f"{scenario}/{name}", runs, "s", note=note, load=load, others=others, command=command)
         server = [o.server_cpu for o in outcomes]
         self.put(f"{scenario}/{name}: server CPU", server, "s", load=load, command=command)
         if any(o.cpu for o in outcomes):
@@ -80,6 +83,23 @@ class Results(msgspec.Struct):
         for phase in outcomes[0].phases:
             runs = [o.phases.get(phase, 0.0) for o in outcomes]
             self.put(f"{scenario}/{name}: phase {phase}", runs, "s", load=load, command=command)
+
+    def put_calls(self, name: str, outcomes: Sequence[Outcome], *, note: str = "", command: str = "") -> None:
+        load, others = max(o.load for o in outcomes), max(o.others for o in outcomes)
+        rates = [o.calls / o.seconds for o in outcomes]
+        self.put(name, rates, "/s", note=note, load=load, others=others, command=command)
+        self.put(f"{name}: p50", [o.p50 * 1000 for o in outcomes], "ms", load=load, others=others, command=command)
+        self.put(f"{name}: p99", [o.p99 * 1000 for o in outcomes], "ms", load=load, others=others, command=command)
+
+    def forget(self, scenario: str) -> None:
+        """For a scenario whose figures only mean something beside those of the same run."""
+        self.figures = {name: f for name, f in self.figures.items() if not name.startswith(f"{scenario}/")}
+        self.skipped.pop(scenario, None)
+
+
+def calls(scenario: str, question: str, callers: int, way: str) -> str:
+    """The name of a figure: answers a second to so many callers at once."""
+    return f"{scenario}/{question}, {callers} {'caller' if callers == 1 else 'callers'}, {way}"
 
 
 def machine(postgres: str = "") -> dict[str, str]:

@@ -51,6 +51,9 @@ class Outcome(msgspec.Struct):
     duplicates: int | None = None
     rejected: int | None = None
     phases: dict[str, float] = {}
+    calls: int = 0  # answers, where it is a time and not a piece of work that was given
+    p50: float = 0.0  # seconds for one of them
+    p99: float = 0.0
     load: float = 0.0  # of the machine, when it began
     others: float = 0.0  # share of the machine that processes of others took meanwhile
 
@@ -135,6 +138,20 @@ class Room:
 
     def run(self, contender: Contender) -> Outcome:
         conninfo = self.fresh(contender.template)
+        outcome = self.observe(contender, conninfo)
+        with psycopg.connect(conninfo) as conn:
+            there = conn.execute("select count(*) from mailgenius.leads").fetchone()[0]  # type: ignore[index]
+        for name, value in contender.expect.items():
+            found = there if name == "table" else getattr(outcome, name)
+            if found != value:
+                raise SystemExit(f"{contender.name}: {name} is {found}, must be {value}")
+        outcome.seconds /= contender.scale
+        outcome.cpu /= contender.scale
+        outcome.server_cpu /= contender.scale
+        return outcome
+
+    def observe(self, contender: Contender, conninfo: str) -> Outcome:
+        """One run, with what the server and others took of the machine meanwhile."""
         load, server_cpu = os.getloadavg()[0], _server_cpu(self.server.pid)
         machine, own, clock = _machine_cpu(), _own_cpu(), time.perf_counter()
         if contender.module == "psql_copy":
@@ -149,30 +166,29 @@ class Room:
         outcome.server_cpu = _server_cpu(self.server.pid) - server_cpu
         elsewhere = _machine_cpu() - machine - (_own_cpu() - own) - outcome.server_cpu
         outcome.others = max(0.0, elsewhere) / (time.perf_counter() - clock) / (os.cpu_count() or 1)
-        with psycopg.connect(conninfo) as conn:
-            there = conn.execute("select count(*) from mailgenius.leads").fetchone()[0]  # type: ignore[index]
-        for name, value in contender.expect.items():
-            found = there if name == "table" else getattr(outcome, name)
-            if found != value:
-                raise SystemExit(f"{contender.name}: {name} is {found}, must be {value}")
-        outcome.seconds /= contender.scale
-        outcome.cpu /= contender.scale
-        outcome.server_cpu /= contender.scale
         return outcome
 
-    def race(self, contenders: Sequence[Contender], runs: int, say: Callable[[str], None]) -> dict[str, list[Outcome]]:
+    def race(
+        self,
+        contenders: Sequence[Contender],
+        runs: int,
+        say: Callable[[str], None],
+        run: Callable[[Contender], Outcome] | None = None,
+    ) -> dict[str, list[Outcome]]:
         """Everybody once, then everybody again: what disturbs the machine disturbs all."""
+        run = run or self.run
         found: dict[str, list[Outcome]] = {c.name: [] for c in contenders}
         for turn in range(runs):
             for contender in contenders:
                 for _ in range(ATTEMPTS if self.patient else 1):
                     if self.patient:
                         wait_for_quiet()
-                    outcome = self.run(contender)
+                    outcome = run(contender)
                     if outcome.others <= DISTURBED:
                         break
                 found[contender.name].append(outcome)
-                say(f"  {turn + 1}/{runs} {contender.name:<44}{outcome.seconds:8.2f} s   others {outcome.others:.0%}")
+                figure = f"{outcome.calls / outcome.seconds:8,.0f} /s" if outcome.calls else f"{outcome.seconds:8.2f} s"
+                say(f"  {turn + 1}/{runs} {contender.name:<44}{figure}   others {outcome.others:.0%}")
         return found
 
 

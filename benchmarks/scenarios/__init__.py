@@ -11,6 +11,7 @@ class Options(msgspec.Struct):
     program: str  # the command, a module of benchmarks
     rows: int = 2_000_000
     runs: int = 3
+    seconds: float = 2.0  # of a run that asks for a time instead of doing a piece of work
     quick: bool = False
     scale: bool = False
     peers: bool = True
@@ -21,4 +22,6 @@ class Options(msgspec.Struct):
         parts = [f"python -m benchmarks.{self.program} --only {only}"]
         if self.rows != 2_000_000:
             parts.append(f"--rows {self.rows}")
+        if self.seconds != 2.0:
+            parts.append(f"--seconds {self.seconds:g}")
         return " ".join(parts)
