@@ -21,6 +21,8 @@ class FaultProxy:
         self.at: int | None = None
         self.action: Callable[[], None] = self.cut
         self.done = threading.Event()  # the action has been taken, to its end
+        self._open = threading.Event()  # cleared: nothing gets through, and nobody is told
+        self._open.set()
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -40,7 +42,16 @@ class FaultProxy:
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
 
+    def stall(self) -> None:
+        """From now on nothing gets through, in either direction, and no connection ends: a cable that was pulled."""
+        self._open.clear()
+
+    def mend(self) -> None:
+        """What was held back goes on."""
+        self._open.set()
+
     def close(self) -> None:
+        self.mend()
         with contextlib.suppress(OSError):  # wakes accept(), which would let one more connection in
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -71,6 +82,7 @@ class FaultProxy:
     def _pump(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(16 << 10):
+                self._open.wait()
                 if counted:
                     self._count(len(data))
                 sink.sendall(data)

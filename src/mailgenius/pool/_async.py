@@ -76,6 +76,7 @@ class AsyncPool:
         self._pool: _Inner | None = None
         self._lock = rt.Lock()
         self._closed = False
+        self._refused: tuple[float, str] | None = None  # when connecting failed last, and why
         self._pooled = False  # there is a pooler between us and PostgreSQL
         self._deadlines = Deadlines()
         self._queries = QueryStats(slow_seconds=self.settings.slow_query)
@@ -332,7 +333,7 @@ class AsyncPool:
         deadline = began + timeout
         wait = min(timeout, SUSPICIOUS)
         while True:
-            pool = self._pool or await self._opened()
+            pool = self._pool or await self._opened(timeout)
             try:
                 connection = await pool.getconn(wait)
             except PoolClosed:
@@ -341,7 +342,7 @@ class AsyncPool:
                 wait = max(deadline - time.monotonic(), 0.001)  # replaced meanwhile
             except PoolTimeout:
                 if pool.get_stats().get("connections_errors"):
-                    await self._try_once()
+                    await self._try_once(timeout)
                     await self._replace(pool)
                 elif time.monotonic() >= deadline:
                     raise DatabaseUnavailable(
@@ -357,12 +358,15 @@ class AsyncPool:
                 self._borrowed[id(connection)] = (now, stack)
                 return pool, connection
 
-    async def _opened(self) -> _Inner:
+    async def _opened(self, timeout: float) -> _Inner:
+        began = time.monotonic()
         async with self._lock:
             if self._closed:
                 raise DatabaseUnavailable(f"The pool for {self._where} is closed.")
             if self._pool is None:
-                await self._try_once()  # a wrong password or a missing server is told at once
+                if self._refused is not None and self._refused[0] > began:  # somebody else tried, while we waited
+                    raise DatabaseUnavailable(self._refused[1])
+                await self._try_once(timeout)  # a wrong password or a missing server is told at once
                 self._pool = await self._make()
             return self._pool
 
@@ -390,14 +394,21 @@ class AsyncPool:
             self._pool = await self._make()
         await old.close()  # connections still in use are closed when they come back
 
-    async def _try_once(self) -> None:
+    async def _try_once(self, timeout: float) -> None:
+        began = time.monotonic()
+        patience = min(
+            float(self._parts["connect_timeout"]), max(timeout, 2.0)
+        )  # less than 2 s the driver does not take
         try:
-            began = time.monotonic()
-            async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+            async with await psycopg.AsyncConnection.connect(
+                self._conninfo, autocommit=True, connect_timeout=round(patience)
+            ) as connection:
                 self._connected.observe(time.monotonic() - began)
                 self._pooled = await _behind_pooler(connection)
         except psycopg.OperationalError as error:
-            raise DatabaseUnavailable(f"Cannot connect to {self._where}: {_brief(error)}") from error
+            why = f"Cannot connect to {self._where}: {_brief(error)}"
+            self._refused = (time.monotonic(), why)
+            raise DatabaseUnavailable(why) from error
         if self._pooled:
             self._shared.connections = 0
 

@@ -77,6 +77,7 @@ class Pool:
         self._pool: _Inner | None = None
         self._lock = rt.Lock()
         self._closed = False
+        self._refused: tuple[float, str] | None = None  # when connecting failed last, and why
         self._pooled = False  # there is a pooler between us and PostgreSQL
         self._deadlines = Deadlines()
         self._queries = QueryStats(slow_seconds=self.settings.slow_query)
@@ -327,7 +328,7 @@ class Pool:
         deadline = began + timeout
         wait = min(timeout, SUSPICIOUS)
         while True:
-            pool = self._pool or self._opened()
+            pool = self._pool or self._opened(timeout)
             try:
                 connection = pool.getconn(wait)
             except PoolClosed:
@@ -336,7 +337,7 @@ class Pool:
                 wait = max(deadline - time.monotonic(), 0.001)  # replaced meanwhile
             except PoolTimeout:
                 if pool.get_stats().get("connections_errors"):
-                    self._try_once()
+                    self._try_once(timeout)
                     self._replace(pool)
                 elif time.monotonic() >= deadline:
                     raise DatabaseUnavailable(
@@ -352,12 +353,15 @@ class Pool:
                 self._borrowed[id(connection)] = (now, stack)
                 return pool, connection
 
-    def _opened(self) -> _Inner:
+    def _opened(self, timeout: float) -> _Inner:
+        began = time.monotonic()
         with self._lock:
             if self._closed:
                 raise DatabaseUnavailable(f"The pool for {self._where} is closed.")
             if self._pool is None:
-                self._try_once()  # a wrong password or a missing server is told at once
+                if self._refused is not None and self._refused[0] > began:  # somebody else tried, while we waited
+                    raise DatabaseUnavailable(self._refused[1])
+                self._try_once(timeout)  # a wrong password or a missing server is told at once
                 self._pool = self._make()
             return self._pool
 
@@ -385,14 +389,21 @@ class Pool:
             self._pool = self._make()
         old.close()  # connections still in use are closed when they come back
 
-    def _try_once(self) -> None:
+    def _try_once(self, timeout: float) -> None:
+        began = time.monotonic()
+        patience = min(
+            float(self._parts["connect_timeout"]), max(timeout, 2.0)
+        )  # less than 2 s the driver does not take
         try:
-            began = time.monotonic()
-            with psycopg.Connection.connect(self._conninfo, autocommit=True) as connection:
+            with psycopg.Connection.connect(
+                self._conninfo, autocommit=True, connect_timeout=round(patience)
+            ) as connection:
                 self._connected.observe(time.monotonic() - began)
                 self._pooled = _behind_pooler(connection)
         except psycopg.OperationalError as error:
-            raise DatabaseUnavailable(f"Cannot connect to {self._where}: {_brief(error)}") from error
+            why = f"Cannot connect to {self._where}: {_brief(error)}"
+            self._refused = (time.monotonic(), why)
+            raise DatabaseUnavailable(why) from error
         if self._pooled:
             self._shared.connections = 0
 

@@ -41,7 +41,7 @@ class Deadlines:
         """Cancels what runs on the connection in ``seconds``, unless it is ``done`` by then."""
         watched = Watched(connection, monotonic() + seconds)
         self._watched.add(watched)
-        if self._sweeper is None or not self._sweeper.running:
+        if self._sweeper is None:
             self._sweeper = rt.spawn(self._sweep)
         return watched
 
@@ -54,20 +54,25 @@ class Deadlines:
     def _sweep(self) -> None:
         idle = 0
         while idle <= rt.LINGER:
-            idle = 0 if self._watched else idle + 1
             rt.sleep(TICK)
-            now = monotonic()
-            for watched in tuple(self._watched):
-                if watched.deadline > now:
-                    continue
-                if not watched.expired:
-                    watched.expired = True
-                    watched.deadline = now + GRACE
-                    watched.cancelling = rt.spawn(self._cancel, watched)
-                elif not watched.cut:
-                    watched.cut = True
-                    _cut(watched.connection)
+            idle = 0 if self._watched else idle + 1
+            self._look()
         self._sweeper = None
+        if self._watched:  # came in this very moment, and relied on us
+            self._sweeper = rt.spawn(self._sweep)
+
+    def _look(self) -> None:
+        now = monotonic()
+        for watched in tuple(self._watched):
+            if watched.deadline > now:
+                continue
+            if not watched.expired:
+                watched.expired = True
+                watched.deadline = now + GRACE
+                watched.cancelling = rt.spawn(self._cancel, watched)
+            elif not watched.cut:
+                watched.cut = True
+                _cut(watched.connection)
 
     def _cancel(self, watched: Watched) -> None:
         with contextlib.suppress(psycopg.Error, OSError):
