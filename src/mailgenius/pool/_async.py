@@ -81,6 +81,7 @@ class AsyncPool:
         self._deadlines = Deadlines()
         self._queries = QueryStats(slow_seconds=self.settings.slow_query)
         self._waited, self._held, self._connected = Histogram(), Histogram(), Histogram()
+        self._polls: weakref.WeakKeyDictionary[Any, select.poll] = weakref.WeakKeyDictionary()
         self._borrowed: dict[int, tuple[float, traceback.StackSummary | None]] = {}
         self._shared = self._make_shared()
         _pools.add(self)
@@ -113,23 +114,10 @@ class AsyncPool:
 
     # -- connections ---------------------------------------------------------------------------------------------
 
-    @contextlib.asynccontextmanager
-    async def connection(self, *, timeout: float | None = None) -> AsyncIterator[psycopg.AsyncConnection[Row]]:
-        """A connection in autocommit mode, given back at the end. ``timeout``: seconds to wait for a free one."""
-        pool, connection = await self._checkout(self.settings.timeout if timeout is None else timeout)
-        try:
-            yield connection
-        except psycopg.OperationalError as error:
-            if connection.closed:
-                raise DatabaseUnavailable(f"The connection to {self._where} was lost: {_brief(error)}") from error
-            raise
-        finally:
-            since, _ = self._borrowed.pop(id(connection))
-            self._held.observe(time.monotonic() - since)
-            if not connection.closed and not connection.autocommit:
-                await connection.rollback()
-                await connection.set_autocommit(True)
-            await pool.putconn(connection)
+    def connection(self, *, timeout: float | None = None) -> Borrowed:
+        """``async with`` gives a connection in autocommit mode, which goes back at the end of the block. ``timeout``:
+        seconds to wait for a free one."""
+        return Borrowed(self, self.settings.timeout if timeout is None else timeout)
 
     @contextlib.asynccontextmanager
     async def transaction(
@@ -415,8 +403,10 @@ class AsyncPool:
     async def _check(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Refuses a connection the server has closed; free of charge for a healthy one, whose idle socket has nothing
         to read."""
-        poll = select.poll()
-        poll.register(connection.fileno(), select.POLLIN)
+        poll = self._polls.get(connection)
+        if poll is None:
+            poll = self._polls[connection] = select.poll()
+            poll.register(connection.fileno(), select.POLLIN)
         if poll.poll(0):  # a farewell, the end of the stream, or just a notice: a round trip tells
             try:
                 await AsyncConnectionPool.check_connection(connection)
@@ -445,6 +435,37 @@ class AsyncPool:
         if await _behind_pooler(connection):
             self._shared.connections = 0
         return connection
+
+
+class Borrowed:
+    """A connection for the time of a block. (A class, since a generator would cost a tenth of a small read.)"""
+
+    __slots__ = ("_connection", "_inner", "_pool", "_timeout")
+
+    _inner: _Inner
+    _connection: psycopg.AsyncConnection[Row]
+
+    def __init__(self, pool: AsyncPool, timeout: float) -> None:
+        self._pool = pool
+        self._timeout = timeout
+
+    async def __aenter__(self) -> psycopg.AsyncConnection[Row]:
+        self._inner, self._connection = await self._pool._checkout(self._timeout)
+        return self._connection
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pool, connection = self._pool, self._connection
+        since, _ = pool._borrowed.pop(id(connection))
+        pool._held.observe(time.monotonic() - since)
+        closed = connection.closed
+        if not closed and not connection.autocommit:
+            await connection.rollback()
+            await connection.set_autocommit(True)
+        await self._inner.putconn(connection)
+        if closed and isinstance(error, psycopg.OperationalError):
+            raise DatabaseUnavailable(f"The connection to {pool._where} was lost: {_brief(error)}") from error
 
 
 _pools: weakref.WeakSet[AsyncPool] = weakref.WeakSet()
