@@ -115,6 +115,18 @@ async def test_deadlines(database: str) -> None:
         assert await pool.fetch_value("select 2") == 2
 
 
+async def test_who_waits_behind_a_late_statement_is_served(database: str) -> None:
+    async with one_lane(database, shared_bound=0.2) as pool:
+        await pool.fetch("select 1")
+        late = asyncio.ensure_future(pool.fetch("select pg_sleep(30)", timeout=0.05))
+        await asyncio.sleep(0)
+        started = time.monotonic()
+        assert await pool.fetch("select 1") == [(1,)]
+        assert time.monotonic() - started < 2
+        with pytest.raises(QueryTimeout):
+            await late
+
+
 async def test_a_cancelled_task_leaves_no_trace(database: str) -> None:
     async with one_lane(database) as pool:
         await pool.fetch("select 1")

@@ -178,6 +178,7 @@ class Lane:
         self._sweeping: asyncio.TimerHandle | None = None
         self._cancelling: asyncio.Task[None] | None = None
         self._cancelled = False  # a statement was, and has not said so yet
+        self._cancelled_at = -1  # the number of answers then: once is enough until there is another
         self._closed = False
         self._pgconn.nonblocking = 1
         self._pgconn.enter_pipeline_mode()
@@ -344,29 +345,26 @@ class Lane:
             return
         self.still = self.still + 1 if self._answers == self._seen else 0
         self._seen = self._answers
-        now, expired, waiting = monotonic(), False, 0
-        for entry in self.pending:
-            if isinstance(entry, Entry) and not entry.future.done():
-                if entry.deadline < now:
-                    entry.future.set_exception(QueryTimeout("the statement took longer than its timeout"))
-                    expired = True
-                else:
-                    waiting += 1
+        entries = [entry for entry in self.pending if isinstance(entry, Entry)]
+        now = monotonic()
+        for entry in entries:
+            if entry.deadline < now and not entry.future.done():
+                entry.future.set_exception(QueryTimeout("The statement took longer than its timeout."))
         held = self.still * TICK
-        if held > self.shared.bound + GRACE and (expired or self._cancelled):
+        if self._cancelled and held > self.shared.bound + GRACE:
             self._lose()  # not even a cancellation gets through
             return
-        if held >= self.shared.bound and (waiting > 1 or expired or not waiting) and self._cancelling is None:
+        # Is there somebody behind what runs now, or nobody left who wants it?
+        unwelcome = len(entries) > 1 or all(entry.future.done() for entry in entries)
+        if held >= self.shared.bound and unwelcome and self._answers != self._cancelled_at:
+            self._cancelled_at = self._answers
             self._cancelling = self.loop.create_task(self._cancel())
         self._sweeping = self.loop.call_later(TICK, self._sweep)
 
     async def _cancel(self) -> None:
-        try:
-            self._cancelled = True
-            with contextlib.suppress(psycopg.Error, OSError):
-                await self._connection.cancel_safe(timeout=GRACE)
-        finally:
-            self._cancelling = None
+        self._cancelled = True
+        with contextlib.suppress(psycopg.Error, OSError):
+            await self._connection.cancel_safe(timeout=GRACE)
 
     # -- the end -------------------------------------------------------------------------------------------------
 
