@@ -48,16 +48,35 @@ static inline mg_vec faults(const uint8_t *p) {
 /* Bytes p[at..n) are looked at, p[at - 3..at) end with a whole character. Returns how far (a multiple of 64 from `at`)
  * no fault was seen; a character may be cut there. */
 size_t MG_JOIN(mg_utf8_, MG_SUFFIX)(const uint8_t *p, size_t at, size_t n) {
-    int cut = 0; /* the block before ended in bytes that may await more */
+    int cut = 0; /* the block before may have ended in bytes that await more */
+#if defined(MG_SIMD_LATIN)
+    uint64_t due = 0; /* 1: it ended with the first byte of two */
+#endif
     for (; n - at >= 64; at += 64) {
+#if defined(MG_SIMD_LATIN)
+        /* Most lists hold nothing beyond characters of two bytes, here and there: whether a block has some is not worth
+         * a branch, which would be mispredicted every other row. */
+        uint64_t wide, rest, two;
+        latin64(p + at, &wide, &rest, &two);
+        if (!cut && ((wide ^ (rest | two)) | (rest ^ (two << 1 | due))) == 0) {
+            due = two >> 63;
+            continue;
+        }
+        due = 0;
+#else
         mg_vec all = vec_load(p + at);
         for (int v = VEC; v < 64; v += VEC) all = vec_or(all, vec_load(p + at + v));
         int ascii = vec_ascii(all);
         if (ascii && !cut) continue;
+#endif
         mg_vec bad = faults(p + at);
         for (int v = VEC; v < 64; v += VEC) bad = vec_or(bad, faults(p + at + v));
         if (vec_any(bad)) break;
+#if defined(MG_SIMD_LATIN)
+        cut = (wide >> 61) != 0;
+#else
         cut = !ascii;
+#endif
     }
     return at;
 }

@@ -1,13 +1,14 @@
 /* AVX2, BMI1, BMI2 as the kernels' bodies see them: 64-byte blocks for masks, 32-byte vectors for look-ups. */
 #define MG_SUFFIX avx2
 #define MG_SIMD_X86 1
+#define MG_SIMD_WIDE 1 /* vectors of 32 bytes at least */
 #include <immintrin.h>
 #include <stdint.h>
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,bmi,bmi2,lzcnt,popcnt,pclmul"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,bmi,bmi2,popcnt,pclmul")
+#pragma GCC target("avx2,bmi,bmi2,lzcnt,popcnt,pclmul")
 #endif
 
 typedef struct { __m256i a, b; } mg_block;
@@ -82,3 +83,17 @@ static inline mg_vec vec_high(mg_vec a) { return _mm256_and_si256(_mm256_srli_ep
 static inline mg_vec vec_look(mg_vec table, mg_vec at) { return _mm256_shuffle_epi8(table, at); } /* at < 16 */
 static inline int vec_any(mg_vec a) { return !_mm256_testz_si256(a, a); }
 static inline int vec_ascii(mg_vec a) { return _mm256_movemask_epi8(a) == 0; }
+/* Of the bytes, which are not ASCII, which continue a character, and which begin one of two bytes (C2..DF). */
+#define MG_SIMD_LATIN 1
+static inline void latin64(const uint8_t *p, uint64_t *wide, uint64_t *rest, uint64_t *two) {
+    *wide = *rest = *two = 0;
+    for (unsigned i = 0; i < 64; i += 32) {
+        __m256i v = _mm256_loadu_si256((const __m256i *)(p + i));
+        __m256i continues = _mm256_cmpgt_epi8(_mm256_set1_epi8(-64), v); /* 80..BF are the lowest, as signed */
+        __m256i begins = _mm256_andnot_si256(_mm256_cmpgt_epi8(_mm256_set1_epi8((char)0xc2), v),
+                                             _mm256_cmpgt_epi8(_mm256_set1_epi8((char)0xe0), v));
+        *wide |= (uint64_t)(uint32_t)_mm256_movemask_epi8(v) << i;
+        *rest |= (uint64_t)(uint32_t)_mm256_movemask_epi8(continues) << i;
+        *two |= (uint64_t)(uint32_t)_mm256_movemask_epi8(begins) << i;
+    }
+}

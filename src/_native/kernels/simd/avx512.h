@@ -1,6 +1,7 @@
 /* AVX-512 (F, BW, VL, VBMI, VBMI2) as the kernels' bodies see it: a 64-byte block is one vector, masks are compares. */
 #define MG_SUFFIX avx512
 #define MG_SIMD_X86 1
+#define MG_SIMD_WIDE 1 /* vectors of 32 bytes at least */
 #define MG_SIMD_COMPRESS 1
 #include <immintrin.h>
 #include <stdint.h>
@@ -8,7 +9,7 @@
 #pragma clang attribute push(__attribute__((target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi,bmi2,lzcnt,popcnt,pclmul"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi,bmi2,popcnt,pclmul")
+#pragma GCC target("avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2,bmi,bmi2,lzcnt,popcnt,pclmul")
 #endif
 
 typedef __m512i mg_block;
@@ -59,3 +60,11 @@ static inline mg_vec vec_high(mg_vec a) { return _mm512_and_si512(_mm512_srli_ep
 static inline mg_vec vec_look(mg_vec table, mg_vec at) { return _mm512_shuffle_epi8(table, at); } /* at < 16 */
 static inline int vec_any(mg_vec a) { return _mm512_test_epi8_mask(a, a) != 0; }
 static inline int vec_ascii(mg_vec a) { return _mm512_movepi8_mask(a) == 0; }
+/* Of the bytes, which are not ASCII, which continue a character, and which begin one of two bytes (C2..DF). */
+#define MG_SIMD_LATIN 1
+static inline void latin64(const uint8_t *p, uint64_t *wide, uint64_t *rest, uint64_t *two) {
+    __m512i v = _mm512_loadu_si512(p);
+    *wide = _mm512_movepi8_mask(v);
+    *rest = _mm512_cmplt_epi8_mask(v, _mm512_set1_epi8(-64));
+    *two = _mm512_cmple_epu8_mask(_mm512_sub_epi8(v, _mm512_set1_epi8((char)0xc2)), _mm512_set1_epi8(0xdf - 0xc2));
+}
