@@ -27,8 +27,13 @@
 #define FILL 10u                       /* keys a line on average, out of 12, before the table grows */
 #define SEGMENT ((uint32_t)8 << 20)    /* the allocator asks for huge pages from this size on */
 #define SEGMENTS 512u
+/* The first one, once a set is past its first 4 KiB: address space that takes memory page by page as it is written to, since
+ * it is too small to ask for huge pages. */
+#define WHOLE_FIRST (SEGMENT - 4096u)
 #define DOMAINS_MAX 65535u             /* fits in 2 bytes and keeps their table in the second-level cache */
 #define WHOLE 0u                       /* the domain number of keys that are stored whole */
+#define SEEDS 6u
+#define AHEAD 32u /* a new table is filled so many keys behind the fetching of their lines */
 #define GROUP 32u
 
 typedef struct {
@@ -48,7 +53,7 @@ typedef struct {
 struct mg_seen {
     line *lines;
     size_t n_lines, count, limit;
-    uint64_t seed[4];
+    uint64_t seed[SEEDS];
     uint8_t *segment[SEGMENTS];
     uint32_t used[SEGMENTS], cap0; /* bytes taken in each; the first segment starts small */
     uint32_t n_segments;
@@ -57,28 +62,32 @@ struct mg_seen {
     mg_buf domain_text;
 };
 
-/* ---- bytes ---- Addresses are short: what has up to 16 bytes is handled as two words, without a branch on its length
+/* ---- bytes ---- Addresses are short: what has up to 32 bytes is handled as four words, without a branch on its length
  * (which would be mispredicted every other time). `end` is the first byte that must not be read. */
+#define SHORT 32u
 typedef struct {
-    uint64_t a, b;
-} pair;
+    uint64_t a, b, c, d;
+} words;
 
-static const uint8_t ones[32] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+static __attribute__((noinline)) words load_last_words(const uint8_t *p, size_t n) {
+    words w = {0, 0, 0, 0};
+    if (n) memcpy(&w, p, n);
+    return w;
+}
 
-static inline pair load_pair(const uint8_t *p, size_t n, const uint8_t *end) { /* n <= 16; zeros behind them */
-    const uint8_t *mask = ones + 16 - n;
-    uint8_t copy[16] = {0};
-    if (MG_UNLIKELY(end - p < 16)) {
-        if (n) memcpy(copy, p, n);
-        p = copy;
-    }
-    return (pair){mg_load64(p) & mg_load64(mask), mg_load64(p + 8) & mg_load64(mask + 8)};
+static inline words load_words(const uint8_t *p, size_t n, const uint8_t *end) { /* n <= SHORT; zeros behind them */
+    static const uint8_t ones[2 * SHORT] = {255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+                                            255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    const uint8_t *mask = ones + SHORT - n;
+    if (MG_UNLIKELY(end - p < (ptrdiff_t)SHORT)) return load_last_words(p, n);
+    return (words){mg_load64(p) & mg_load64(mask), mg_load64(p + 8) & mg_load64(mask + 8),
+                   mg_load64(p + 16) & mg_load64(mask + 16), mg_load64(p + 24) & mg_load64(mask + 24)};
 }
 
 static inline int same_bytes(const uint8_t *x, const uint8_t *x_end, const uint8_t *y, const uint8_t *y_end, size_t n) {
-    if (MG_UNLIKELY(n > 16)) return memcmp(x, y, n) == 0;
-    pair u = load_pair(x, n, x_end), v = load_pair(y, n, y_end);
-    return ((u.a ^ v.a) | (u.b ^ v.b)) == 0;
+    if (MG_UNLIKELY(n > SHORT)) return memcmp(x, y, n) == 0;
+    words u = load_words(x, n, x_end), v = load_words(y, n, y_end);
+    return ((u.a ^ v.a) | (u.b ^ v.b) | (u.c ^ v.c) | (u.d ^ v.d)) == 0;
 }
 
 static inline uint64_t fold(uint64_t a, uint64_t b) {
@@ -86,14 +95,17 @@ static inline uint64_t fold(uint64_t a, uint64_t b) {
     return (uint64_t)m ^ (uint64_t)(m >> 64);
 }
 
-/* Multiply-and-fold over 16 bytes at a time. Both factors of every product contain a secret, so nobody can choose bytes
+/* Multiply-and-fold over 32 bytes at a time. Both factors of every product contain a secret, so nobody can choose bytes
  * that make one of them zero. */
-static inline uint64_t hash_bytes(const uint64_t seed[4], const uint8_t *p, size_t n, const uint8_t *end, uint64_t salt) {
+static inline uint64_t hash_bytes(const uint64_t seed[SEEDS], const uint8_t *p, size_t n, const uint8_t *end,
+                                  uint64_t salt) {
     uint64_t h = seed[0];
     size_t left = n;
-    for (; MG_UNLIKELY(left > 16); left -= 16, p += 16) h = fold(mg_load64(p) ^ seed[1], mg_load64(p + 8) ^ h);
-    pair t = load_pair(p, left, end);
-    h = fold(t.a ^ seed[1], t.b ^ h);
+    for (; MG_UNLIKELY(left > SHORT); left -= SHORT, p += SHORT)
+        h = fold(mg_load64(p) ^ seed[1], mg_load64(p + 8) ^ h) ^
+            fold(mg_load64(p + 16) ^ seed[4], mg_load64(p + 24) ^ h ^ seed[5]);
+    words t = load_words(p, left, end);
+    h = fold(t.a ^ seed[1], t.b ^ h) ^ fold(t.c ^ seed[4], t.d ^ h ^ seed[5]);
     return fold(h ^ seed[2], (salt << 32 | n) ^ seed[3]);
 }
 
@@ -115,7 +127,7 @@ mg_seen *mg_seen_new(size_t expected, uint64_t seed) {
     mg_seen *s = mg_alloc(sizeof *s);
     if (!s) return NULL;
     memset(s, 0, sizeof *s);
-    for (int i = 0; i < 4; i++) s->seed[i] = next_secret(&seed) | 1;
+    for (unsigned i = 0; i < SEEDS; i++) s->seed[i] = next_secret(&seed) | 1;
     s->n_lines = expected / FILL + 2;
     s->limit = s->n_lines * FILL;
     s->lines = new_lines(s->n_lines);
@@ -140,7 +152,7 @@ size_t mg_seen_count(const mg_seen *s) { return s->count; }
 
 size_t mg_seen_bytes(const mg_seen *s) {
     size_t n = sizeof *s + s->n_lines * sizeof *s->lines + s->domain_text.cap;
-    if (s->n_segments) n += s->cap0;
+    if (s->n_segments) n += s->cap0 < WHOLE_FIRST ? s->cap0 : (s->used[0] | 4095u) + (size_t)1;
     for (uint32_t i = 1; i < s->n_segments; i++) /* of the last one only the pages that were touched, 2 MiB each */
         n += i + 1 < s->n_segments ? SEGMENT : (s->used[i] | (((uint32_t)2 << 20) - 1)) + (size_t)1;
     if (s->slots) n += (s->slot_mask + (size_t)1) * sizeof *s->slots;
@@ -188,14 +200,15 @@ typedef struct {
 static inline size_t last_at_sign(const uint8_t *p, size_t n, const uint8_t *end) { /* n: there is none */
     size_t i = n;
 #if defined(__SSE2__)
-    if (MG_LIKELY(end - p >= 16)) {
+    if (MG_LIKELY(end - p >= 32)) {
         const __m128i sign = _mm_set1_epi8('@');
         for (;;) {
-            size_t at = i > 16 ? i - 16 : 0;
-            unsigned m = (unsigned)_mm_movemask_epi8(
-                _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(const void *)(p + at)), sign));
-            m &= (1u << (i - at)) - 1;
-            if (m) return at + (31u - (unsigned)__builtin_clz(m));
+            size_t at = i > 32 ? i - 32 : 0;
+            const __m128i *from = (const __m128i *)(const void *)(p + at);
+            uint64_t m = (uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(from), sign));
+            m |= (uint64_t)(uint32_t)_mm_movemask_epi8(_mm_cmpeq_epi8(_mm_loadu_si128(from + 1), sign)) << 16;
+            m &= ((uint64_t)1 << (i - at)) - 1;
+            if (MG_LIKELY(m)) return at + (63u - (unsigned)__builtin_clzll(m));
             if (!at) return n;
             i = at;
         }
@@ -265,8 +278,8 @@ static inline uint8_t *write_entry(uint8_t *e, const split_key *k, uint32_t valu
         memcpy(e, &k->local_len, 4);
         e += 4;
     }
-    if (MG_LIKELY(k->local_len <= 16 && k->end - k->local >= 16))
-        memcpy(e, k->local, 16); /* a fixed size is one move; there is room for it */
+    if (MG_LIKELY(k->local_len <= SHORT && k->end - k->local >= (ptrdiff_t)SHORT))
+        memcpy(e, k->local, SHORT); /* a fixed size is two moves; there is room for it */
     else
         memcpy(e, k->local, k->local_len);
     return e + k->local_len;
@@ -277,13 +290,13 @@ static inline const uint8_t *entry(const mg_seen *s, uint32_t at) { return s->se
 static inline int entry_is(const uint8_t *e, const split_key *k) {
     entry_key x = read_entry(e);
     return x.domain == k->domain && x.local_len == k->local_len &&
-           same_bytes(x.local, x.local + 16, k->local, k->end, x.local_len);
+           same_bytes(x.local, x.local + SHORT, k->local, k->end, x.local_len);
 }
 
-/* Room for one more entry of at most `need` bytes at the end of the last segment, and for 16 more, so that entries may
- * be read and written 16 bytes at a time. */
+/* Room for one more entry of at most `need` bytes at the end of the last segment, and for SHORT more, so that entries may
+ * be read and written so many bytes at a time. */
 static mg_status make_room(mg_seen *s, uint32_t need) {
-    need += 16;
+    need += SHORT;
     if (s->n_segments == 0) {
         s->segment[0] = mg_alloc(4096);
         if (!s->segment[0]) return MG_NOMEM;
@@ -292,14 +305,11 @@ static mg_status make_room(mg_seen *s, uint32_t need) {
     }
     uint32_t last = s->n_segments - 1, used = s->used[last];
     if (need <= (last ? SEGMENT : s->cap0) - used) return MG_OK;
-    if (last == 0 && need <= SEGMENT - used) {
-        uint32_t cap = s->cap0;
-        while (need > cap - used) cap += cap / 4;
-        cap = cap > SEGMENT ? SEGMENT : (cap + 63) & ~63u;
-        uint8_t *p = mg_realloc(s->segment[0], used, cap);
+    if (last == 0 && s->cap0 < WHOLE_FIRST && need <= WHOLE_FIRST - used) {
+        uint8_t *p = mg_realloc(s->segment[0], used, WHOLE_FIRST);
         if (!p) return MG_NOMEM;
         s->segment[0] = p;
-        s->cap0 = cap;
+        s->cap0 = WHOLE_FIRST;
         return MG_OK;
     }
     if (s->n_segments == SEGMENTS) return MG_FULL;
@@ -340,22 +350,25 @@ static mg_status grow(mg_seen *s) {
     size_t n = s->n_lines < ((size_t)1 << 20) ? 2 * s->n_lines : s->n_lines + s->n_lines / 2;
     line *lines = new_lines(n);
     if (!lines) return MG_NOMEM;
-    uint64_t hashes[GROUP];
-    uint32_t ats[GROUP];
-    unsigned held = 0;
+    struct {
+        uint64_t hash;
+        uint32_t at;
+    } ahead[AHEAD]; /* keys whose lines are on their way */
+    size_t found = 0, placed = 0;
     for (uint32_t g = 0; g < s->n_segments; g++)
-        for (uint32_t at = 0; at < s->used[g];) {
+        for (uint32_t at = 0; at < s->used[g]; found++) {
             entry_key k = read_entry(s->segment[g] + at);
-            hashes[held] = hash_bytes(s->seed, k.local, k.local_len, k.local + k.local_len + 16, k.domain);
-            __builtin_prefetch(&lines[home(n, hashes[held])], 1);
-            ats[held] = g * SEGMENT + at;
-            at = (uint32_t)(k.local - s->segment[g]) + k.local_len;
-            if (++held == GROUP) {
-                for (unsigned i = 0; i < GROUP; i++) place(lines, n, hashes[i], ats[i]);
-                held = 0;
+            uint64_t hash = hash_bytes(s->seed, k.local, k.local_len, k.local + k.local_len + SHORT, k.domain);
+            if (found >= AHEAD) {
+                place(lines, n, ahead[placed % AHEAD].hash, ahead[placed % AHEAD].at);
+                placed++;
             }
+            __builtin_prefetch(&lines[home(n, hash)], 1);
+            ahead[found % AHEAD].hash = hash;
+            ahead[found % AHEAD].at = g * SEGMENT + at;
+            at = (uint32_t)(k.local - s->segment[g]) + k.local_len;
         }
-    for (unsigned i = 0; i < held; i++) place(lines, n, hashes[i], ats[i]);
+    for (; placed < found; placed++) place(lines, n, ahead[placed % AHEAD].hash, ahead[placed % AHEAD].at);
     mg_free(s->lines);
     s->lines = lines;
     s->n_lines = n;
@@ -403,27 +416,30 @@ mg_status mg_seen_add(mg_seen *s, const uint8_t *key, size_t n, uint32_t value, 
 }
 
 mg_status mg_seen_add_many(mg_seen *s, const uint8_t *p, const int64_t *off, size_t n, uint32_t base, uint32_t *first) {
-    split_key k[GROUP];
+    split_key k[3][GROUP];
     const uint8_t *end = p + (n ? off[n] : 0);
     for (size_t i = 0; i < n; i++)
         if (off[i] < 0 || off[i + 1] < off[i] || off[i + 1] - off[i] > (int64_t)MG_KEY_MAX) return MG_CORRUPT;
-    for (size_t i = 0; i < n;) {
-        unsigned m = n - i < GROUP ? (unsigned)(n - i) : GROUP;
-        for (unsigned j = 0; j < m; j++) {
-            if (!split(s, p + off[i + j], (size_t)(off[i + j + 1] - off[i + j]), end, 1, &k[j])) return MG_NOMEM;
-            __builtin_prefetch(&s->lines[home(s->n_lines, k[j].hash)], 1);
+    /* Three groups are under way: while the lines of one are fetched, and for another the entries that will be compared,
+     * the third goes in. */
+    size_t groups = (n + GROUP - 1) / GROUP;
+    for (size_t g = 0; g < groups + 2; g++) {
+        for (size_t i = g * GROUP; i < n && i < (g + 1) * GROUP; i++) {
+            split_key *key = &k[g % 3][i % GROUP];
+            if (!split(s, p + off[i], (size_t)(off[i + 1] - off[i]), end, 1, key)) return MG_NOMEM;
+            __builtin_prefetch(&s->lines[home(s->n_lines, key->hash)], 1);
         }
-        for (unsigned j = 0; j < m; j++) { /* entries that will be compared */
-            const line *l = &s->lines[home(s->n_lines, k[j].hash)];
-            unsigned same = same_tags(l, (uint8_t)k[j].hash);
+        for (size_t i = (g - 1) * GROUP; g >= 1 && i < n && i < g * GROUP; i++) {
+            const split_key *key = &k[(g - 1) % 3][i % GROUP];
+            const line *l = &s->lines[home(s->n_lines, key->hash)];
+            unsigned same = same_tags(l, (uint8_t)key->hash);
             if (same) __builtin_prefetch(entry(s, l->at[__builtin_ctz(same)]));
         }
-        for (unsigned j = 0; j < m; j++) {
+        for (size_t i = (g - 2) * GROUP; g >= 2 && i < n && i < (g - 1) * GROUP; i++) {
             int added;
-            mg_status st = insert(s, &k[j], base + (uint32_t)(i + j), &first[i + j], &added);
+            mg_status st = insert(s, &k[(g - 2) % 3][i % GROUP], base + (uint32_t)i, &first[i], &added);
             if (st != MG_OK) return st;
         }
-        i += m;
     }
     return MG_OK;
 }
