@@ -175,6 +175,29 @@ def test_tags_against_python(text: str, separator: str, own: list[str]) -> None:
         assert [(w.column, w.reason) for w in wrong] == [wanted]
 
 
+@pytest.mark.parametrize("own", [[], ["import", "b"]])
+def test_tags_that_come_again(own: list[str]) -> None:
+    """Fields that differ in one byte, in length, beyond the bytes that are remembered, or in nothing."""
+    fields = [b"", b"a", b"b", b"a;b", b"b;a", b"a;b;", b"vip;newsletter", b"vip;newsletterx", b"x" * 31, b"x" * 32]
+    fields += [
+        b"x" * 33,
+        b"x" * 31 + b"y",
+        b"x" * 8 + b";" + b"x" * 8,
+        b";".join(b"%c" % c for c in b"abcdefghijklmnop"),
+    ]
+    fields += [b"n%d;m%d" % (i, i * i) for i in range(200)] + [b'"a;b"', b'"a;""b"', b"a ; b"]
+    order = [fields[k] for k in random.Random(5).choices(range(len(fields)), k=2000)] + fields
+    text = b"".join(b"a@example.com,%s\n" % field for field in order)
+    targets, limits, names = [EMAIL, TAGS], [254, 40], ["e", "t"]
+    found, wrong = encode(text, targets, limits, names, tags=own)
+    assert not wrong
+    alone = {
+        field: encode(b"a@example.com,%s\n" % field, targets, limits, names, tags=own)[0][0].get("tags")
+        for field in fields
+    }
+    assert [row.get("tags") for row in found] == [alone[field] for field in order]
+
+
 def test_tags_have_limits() -> None:
     assert one(b"a;bcde;fghijk", TAGS, 4) == ("field.too_long", 11)
     assert one(b"a; \xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9 ;b", TAGS, 4) == ["a", "éééé", "b"]

@@ -12,7 +12,8 @@
 #include <string.h>
 
 #define MAX_COLUMNS 12
-#define ROWS 5 /* a batch: small, so that many records stand at the end of one */
+#define FEW_ROWS 5 /* a batch: small, so that many records stand at the end of one, then more and more, up to */
+#define MANY_ROWS 320
 
 #define HOLD(what)                 \
     do {                           \
@@ -134,9 +135,10 @@ static void run(const mg_plan *plan, const mg_csv_dialect *dialect, const uint8_
     mg_csv_init(&scanner, dialect);
     mg_batch_init(&batch);
     mg_records_init(&r);
-    for (size_t at = 0; at < n;) {
+    uint32_t rows = FEW_ROWS;
+    for (size_t at = 0; at < n; rows = rows < MANY_ROWS ? 2 * rows : FEW_ROWS) {
         size_t used = 0;
-        mg_status st = mg_csv_scan(&scanner, text + at, n - at, 1, ROWS, &batch, &used);
+        mg_status st = mg_csv_scan(&scanner, text + at, n - at, 1, rows, &batch, &used);
         HOLD(st == MG_OK || st == MG_FULL || st == MG_NEED_MORE);
         if (used == 0) break;
         at += used;

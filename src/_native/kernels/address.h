@@ -1,4 +1,4 @@
-/* address.h: what the address files share; nobody else includes it.
+/* address.h: what the address files share, and the encoder, which asks the same masks. Not part of the API.
  *
  * There is one judge, mg_address_judge (address.c), which knows every rule and every reason. The instruction-set files
  * only know how to recognise an ordinary good address; whatever they do not recognise goes to the judge. So a fault in

@@ -2,7 +2,7 @@
  * NEON). The including file defines vec, load, store, load8x2, store8x2, marks_of (clean: 16 bits) and lowered. */
 
 #define MG_CLEAN 0
-#define LANES 1 /* shifts by a count of its own for each word are what vectors of 16 bytes lack, or too few for */
+#define ABREAST 1 /* shifts by a count of its own for each word are what vectors of 16 bytes lack, or too few for */
 typedef uint64_t lanes;
 #define nonzero(v) ((v) != 0)
 
@@ -49,5 +49,3 @@ INLINE void lower_exact(uint8_t *norm, const uint8_t *p, size_t n) {
 INLINE void lower_slack(uint8_t *norm, const uint8_t *p, size_t n) {
     for (unsigned i = 0; i < n; i += 16) store(norm + i, lowered(load(p + i)));
 }
-
-#include "address_body.h"

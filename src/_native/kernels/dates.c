@@ -9,9 +9,7 @@
  * (ISO 8601); digits past the microsecond are cut off. Second 60 is the leap second of RFC 3339: the next minute begins.
  *
  * Refused: years of two digits, 24:00, years outside 1..9999 (in UTC as well, since Python cannot hold them). */
-#include "mg.h"
-
-#include <string.h>
+#include "dates.h"
 
 #define MICROS INT64_C(1000000)
 
@@ -54,58 +52,10 @@ static uint32_t days_in_month(uint32_t y, uint32_t m) {
     return m == 2 && y % 4 == 0 && (y % 100 != 0 || y % 400 == 0) ? 29 : days[m - 1];
 }
 
-/* Days since 2000-01-01 in the proleptic Gregorian calendar. The year is taken to begin in March, so that the leap day
- * is its last and the days before a month follow (153m + 2) / 5. */
-static int32_t day_number(uint32_t y, uint32_t m, uint32_t d) {
-    y -= m <= 2;
-    m = m > 2 ? m - 3 : m + 9;
-    return (int32_t)(365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + d) - 730426;
-}
-
-/* ---- the common shapes, eight bytes at once ---- */
-
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-#define WORDS 1
-/* Do the eight bytes match `shape`, in which '0' stands for any digit and the bytes of `marks` (0xff each) for themselves?
- * Then *digits has the values of the digits in their places. */
-static int matches(const uint8_t *p, uint64_t shape, uint64_t marks, uint64_t *digits) {
-    uint64_t w;
-    memcpy(&w, p, 8);
-    w ^= shape;
-    *digits = w;
-    /* a digit's byte is 0..9, and 0x76 more is below 0x80; a mark's is 0, and 0x7f more is */
-    uint64_t add = UINT64_C(0x7676767676767676) | (marks & UINT64_C(0x0909090909090909));
-    return (((w + add) | w) & UINT64_C(0x8080808080808080)) == 0;
-}
-
-static uint32_t pair(uint64_t w, int i) { return (uint32_t)(w >> 8 * i & 0xff) * 10 + (uint32_t)(w >> 8 * (i + 1) & 0xff); }
-
-/* 0000-00-00, or 00/00/0000 and its like where `order` takes it, in p[0..10). */
-static inline int common_date(const uint8_t *p, uint8_t order, uint32_t *y, uint32_t *m, uint32_t *d) {
-    uint64_t w;
-    uint32_t tens = (uint32_t)p[8] - '0', ones = (uint32_t)p[9] - '0';
-    if (tens > 9 || ones > 9) return 0;
-    if (matches(p, UINT64_C(0x2d30302d30303030), UINT64_C(0xff0000ff00000000), &w)) { /* 0000-00- */
-        *y = pair(w, 0) * 100 + pair(w, 2);
-        *m = pair(w, 5);
-        *d = tens * 10 + ones;
-    } else if (order != MG_DATES_ISO && (p[2] == '/' || p[2] == '.' || p[2] == '-') &&
-               matches(p, UINT64_C(0x3030003030003030) | (uint64_t)p[2] << 16 | (uint64_t)p[2] << 40,
-                       UINT64_C(0x0000ff0000ff0000), &w)) { /* 00/00/00 */
-        *(order == MG_DATES_DMY ? d : m) = pair(w, 0);
-        *(order == MG_DATES_DMY ? m : d) = pair(w, 3);
-        *y = pair(w, 6) * 100 + tens * 10 + ones;
-    } else {
-        return 0;
-    }
-    return 1;
-}
-#endif
-
 static int read_date(cursor *c, uint8_t order, uint32_t *y, uint32_t *m, uint32_t *d) {
     uint32_t v;
-#ifdef WORDS
-    if (c->end - c->p >= 10 && common_date(c->p, order, y, m, d)) {
+#ifdef MG_DATE_WORDS
+    if (c->end - c->p >= 10 && mg_common_date(c->p, order, y, m, d)) {
         c->p += 10;
         return 1;
     }
@@ -132,10 +82,10 @@ static int read_date(cursor *c, uint8_t order, uint32_t *y, uint32_t *m, uint32_
 /* HH:MM[:SS[.f…]], with an hour of one digit where `order` allows it. */
 static int read_clock(cursor *c, uint8_t order, uint32_t *h, uint32_t *min, uint32_t *s, uint32_t *f) {
     *s = *f = 0;
-#ifdef WORDS
+#ifdef MG_DATE_WORDS
     uint64_t w;
-    if (c->end - c->p >= 8 && matches(c->p, UINT64_C(0x30303a30303a3030), UINT64_C(0x0000ff0000ff0000), &w)) {
-        *h = pair(w, 0), *min = pair(w, 3), *s = pair(w, 6); /* 00:00:00 */
+    if (c->end - c->p >= 8 && mg_date_matches(c->p, UINT64_C(0x30303a30303a3030), UINT64_C(0x0000ff0000ff0000), &w)) {
+        *h = mg_date_pair(w, 0), *min = mg_date_pair(w, 3), *s = mg_date_pair(w, 6); /* 00:00:00 */
         c->p += 8;
     } else
 #endif
@@ -215,7 +165,7 @@ static __attribute__((noinline)) mg_reason parse_any(const uint8_t *p, size_t n,
         }
     }
     static const int64_t last = INT64_C(252455615999999999), first = INT64_C(-63082281600000000);
-    int64_t t = (int64_t)day_number(y, m, d) * 86400 * MICROS + time;
+    int64_t t = (int64_t)mg_day_number(y, m, d) * 86400 * MICROS + time;
     if (t < first || t > last) {
         *at = 0;
         return MG_R_date_range;
@@ -225,12 +175,5 @@ static __attribute__((noinline)) mg_reason parse_any(const uint8_t *p, size_t n,
 }
 
 mg_reason mg_timestamp_parse(const uint8_t *p, size_t n, uint8_t order, int64_t *micros, uint32_t *at) {
-#ifdef WORDS
-    uint32_t y, m, d; /* most dates are of this kind: ten bytes, and a day that every month has */
-    if (n == 10 && common_date(p, order, &y, &m, &d) && y >= 1 && m - 1 < 12 && d - 1 < 28) {
-        *micros = (int64_t)day_number(y, m, d) * 86400 * MICROS;
-        return MG_R_ok;
-    }
-#endif
-    return parse_any(p, n, order, micros, at);
+    return mg_usual_date(p, n, order, micros) ? MG_R_ok : parse_any(p, n, order, micros, at);
 }

@@ -35,25 +35,25 @@ static uint8_t *escape(uint8_t *o, const uint8_t *p, uint32_t n) {
     return o;
 }
 
-/* Words of 16 bytes are copied as they are until one holds something to escape; the rest goes byte by byte. */
+/* Words are copied as they are until one holds something to escape; the rest goes byte by byte. */
 static inline uint8_t *put_value(uint8_t *o, const uint8_t *p, uint32_t n) {
     for (;;) {
-        uint32_t special = json_special16(p);
-        memcpy(o, p, 16);
-        if (n <= 16) {
-            if (likely((special & ((1u << n) - 1)) == 0)) return o + n;
+        uint32_t special = json_special(p);
+        copy_word(o, p);
+        if (n <= WORD) {
+            if (likely((special & (uint32_t)(((uint64_t)1 << n) - 1)) == 0)) return o + n;
             return escape(o, p, n);
         }
         if (unlikely(special)) {
-            o = escape(o, p, 16);
-            p += 16, n -= 16;
+            o = escape(o, p, WORD);
+            p += WORD, n -= WORD;
             continue;
         }
-        o += 16, p += 16, n -= 16;
+        o += WORD, p += WORD, n -= WORD;
     }
 }
 
-static inline uint8_t *put_attributes(encoder *e, view w, uint8_t *o) {
+INLINED uint8_t *put_attributes(encoder *e, view w, uint8_t *o) {
     uint8_t *start = o;
     const attribute *a = e->attributes, *end = a + e->n_attributes;
     const uint8_t *prefixes = e->prefixes;

@@ -7,6 +7,25 @@
 
 #include "encode.h"
 
+/* A list has few different fields of tags, and the same ones come again and again without a pattern that a processor could
+ * foresee. So what became of a short one is kept for the rest of the batch, by its bytes. Slot 0 is that of empty fields. */
+#define MEMO_SLOTS 64u
+#define MEMO_KEY 32u
+#define MEMO_OUT 88u
+typedef struct {
+    uint64_t key[MEMO_KEY / 8]; /* the field's bytes, zeros behind them */
+    uint32_t n, len;            /* of the field, of what it became; n is beyond MEMO_KEY where there is nothing yet */
+    uint8_t out[MEMO_OUT];
+} tags_memo;
+
+static inline void memo_init(tags_memo *memo) {
+    for (uint32_t i = 0; i <= MEMO_SLOTS; i++) memo[i].n = UINT32_MAX;
+    memo[0].n = 0;
+    memo[0].len = 4;
+    memset(memo[0].key, 0, sizeof memo[0].key);
+    memset(memo[0].out, 0xff, sizeof memo[0].out);
+}
+
 #define ARRAY_HEAD 20u
 /* length | one dimension | no NULLs | of type 25, text | its length | its lower bound, 1 */
 static const uint8_t array_head[4 + ARRAY_HEAD] = {0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 25, 0, 0, 0, 0, 0, 0, 0, 1};
@@ -26,8 +45,8 @@ static int present(const uint8_t *first, const uint8_t *end, const uint8_t *p, u
 }
 
 static uint32_t find(const uint8_t *p, uint32_t from, uint32_t n, uint8_t c) {
-    for (uint32_t i = from; i < n; i += 16) {
-        uint32_t m = equal16(p + i, c);
+    for (uint32_t i = from; i < n; i += WORD) {
+        uint32_t m = equal_word(p + i, c);
         if (m) {
             i += (uint32_t)__builtin_ctz(m);
             return i < n ? i : n;
@@ -38,9 +57,9 @@ static uint32_t find(const uint8_t *p, uint32_t from, uint32_t n, uint8_t c) {
 
 /* Where c stands in p[0..n), n up to 64. */
 static uint64_t places(const uint8_t *p, uint32_t n, uint8_t c) {
-    uint64_t m = equal16(p, c);
-    if (unlikely(n > 16))
-        for (uint32_t i = 16; i < n; i += 16) m |= (uint64_t)equal16(p + i, c) << i;
+    uint64_t m = equal_word(p, c);
+    if (unlikely(n > WORD))
+        for (uint32_t i = WORD; i < n; i += WORD) m |= (uint64_t)equal_word(p + i, c) << i;
     return m & (UINT64_MAX >> (64 - n));
 }
 
@@ -53,7 +72,7 @@ static uint8_t *put_one(uint8_t *o, value tag) {
     return o + sizeof array_head + 4 + tag.n;
 }
 
-static inline uint8_t *put_tags(encoder *e, view w, uint32_t column, uint8_t *o) {
+static __attribute__((noinline)) uint8_t *split_tags(encoder *e, view w, uint32_t column, uint8_t *o) {
     const mg_plan *plan = e->plan;
     value v = short_value(e, w, column);
     if (v.n == 0) return put_null(o);
@@ -110,6 +129,44 @@ static inline uint8_t *put_tags(encoder *e, view w, uint32_t column, uint8_t *o)
     put32(o, (uint32_t)(end - o - 4));
     put32(o + 16, tags);
     return end;
+}
+
+/* The word of the field's bytes from `from` on, zeros behind its end. */
+static inline uint64_t memo_word(const uint8_t *p, uint32_t n, unsigned from) {
+    static const uint8_t ones[2 * MEMO_KEY] = {
+        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255};
+    uint64_t bytes, mask;
+    memcpy(&bytes, p + from, 8);
+    memcpy(&mask, ones + MEMO_KEY - n + from, 8);
+    return bytes & mask;
+}
+
+static inline uint64_t memo_turn(uint64_t x) { return x << 21 | x >> 43; }
+
+INLINED uint8_t *put_tags(encoder *e, view w, tags_memo *memo, uint32_t column, uint8_t *o) {
+    const uint8_t *p;
+    uint32_t n;
+    if (unlikely(!is_plain(w, column, &p, &n) || n > MEMO_KEY || !memo)) return split_tags(e, w, column, o);
+    /* four variables: an array would be written by words and read as a vector, which waits for the writes to be done */
+    uint64_t k0 = memo_word(p, n, 0), k1 = memo_word(p, n, 8), k2 = memo_word(p, n, 16), k3 = memo_word(p, n, 24);
+    uint64_t mix = memo_turn(memo_turn(memo_turn(k3) ^ k2) ^ k1) ^ k0 ^ n;
+    tags_memo *slot = memo + (((mix * UINT64_C(0x9e3779b97f4a7c15) >> 58) + 1) & (0 - (uint64_t)(n != 0)));
+    uint64_t differs = (slot->n ^ n) | (slot->key[0] ^ k0) | (slot->key[1] ^ k1) | (slot->key[2] ^ k2);
+    differs |= slot->key[3] ^ k3;
+    if (unlikely(differs)) {
+        uint8_t *end = split_tags(e, w, column, o);
+        uint32_t len = (uint32_t)(end - o);
+        if (len > MEMO_OUT) return end;
+        slot->key[0] = k0, slot->key[1] = k1, slot->key[2] = k2, slot->key[3] = k3;
+        memcpy(slot->out, o, len);
+        slot->n = n;
+        slot->len = len;
+        return end;
+    }
+    for (unsigned i = 0; i < 64; i += WORD) copy_word(o + i, slot->out + i);
+    if (unlikely(slot->len > 64)) memcpy(o + 64, slot->out + 64, MEMO_OUT - 64);
+    return o + slot->len;
 }
 
 #endif
