@@ -25,13 +25,16 @@ from .errors import (
 if TYPE_CHECKING:
     from ._native import EmailSet
     from .address import EmailCheck, EmailChecks, validate_email, validate_emails
-    from .app import Mailgenius, open
+    from .app import AsyncMailgenius, Mailgenius, open, open_async
     from .config import Settings
-    from .importer import Importer, ImportReport
-    from .leads import Attribute, Lead, Leads, Segment
+    from .importer import AsyncImporter, Importer, ImportReport
+    from .leads import AsyncLeads, Attribute, Lead, Leads, Segment
     from .pool import AsyncPool, Pool
 
 _HOMES = {
+    "AsyncImporter": "importer",
+    "AsyncLeads": "leads",
+    "AsyncMailgenius": "app",
     "AsyncPool": "pool",
     "Attribute": "leads",
     "EmailCheck": "address",
@@ -41,6 +44,7 @@ _HOMES = {
     "Importer": "importer",
     "Mailgenius": "app",
     "open": "app",
+    "open_async": "app",
     "Settings": "config",
     "Lead": "leads",
     "Leads": "leads",
@@ -51,6 +55,9 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncImporter",
+    "AsyncLeads",
+    "AsyncMailgenius",
     "AsyncPool",
     "Attribute",
     "ConfigError",
@@ -77,6 +84,7 @@ __all__ = [
     "Settings",
     "SourceError",
     "open",
+    "open_async",
     "validate_email",
     "validate_emails",
 ]

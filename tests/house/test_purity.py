@@ -22,6 +22,7 @@ SHELLS: dict[str, str] = {
     "importer/undo": "the database",
     "importer/job": "the clock, and all of the above",
     "importer/run": "paths",
+    "importer/aio": "threads, connections",
     "address/files": "files: lists of domains and roles",
     "config": "the environment and mailgenius.toml",
     "pool/_async": "connections",
@@ -33,6 +34,7 @@ SHELLS: dict[str, str] = {
     "pool/threads": "connections",
     "rt/aio": "tasks",
     "rt/threads": "threads",
+    "leads/_async": "the database",
     "leads/_sync": "the database",
     "leads/schema": "the database, migration files",
     "leads/sql/__init__": "query files",
@@ -43,7 +45,9 @@ SHELLS: dict[str, str] = {
     "servers/_postgres": "processes, locks, connections",
     "servers/_spawn": "processes",
     "servers/_system": "what the operating system says",
+    "app/_async": "everything",
     "app/_sync": "everything",
+    "app/starting": "an embedded server, the database",
 }
 
 # What a pure module may not import: waiting, clocks, processes, files, networks, drivers.

@@ -6,10 +6,18 @@ RULES: dict[str, str] = {
     "__aexit__": "__exit__",
     "AsyncIterator": "Iterator",
     "asynccontextmanager": "contextmanager",
+    "AsyncExitStack": "ExitStack",
+    "enter_async_context": "enter_context",
+    "push_async_callback": "callback",
+    "aclose": "close",
     # the drivers
     "AsyncConnection": "Connection",
     "AsyncConnectionPool": "ConnectionPool",
     # mailgenius
     "aio": "threads",
     "AsyncPool": "Pool",
+    "AsyncLeads": "Leads",
+    "AsyncImporter": "Importer",
+    "AsyncMailgenius": "Mailgenius",
+    "open_async": "open",
 }

@@ -1,14 +1,17 @@
+# Made from _async.py by `python -m tools.twin`: edit that one.
 """``open()`` and ``Mailgenius``: the one place that knows every room."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Self
 
+from mailgenius.app.starting import bring_up, embedded
 from mailgenius.config import Settings, load
-from mailgenius.leads import Leads, Migration, check_schema
-from mailgenius.leads import migrate as apply_migrations
+from mailgenius.leads import Leads, Migration
 from mailgenius.pool import Pool
+from mailgenius.rt import threads as rt
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -24,7 +27,7 @@ def open(
     config: str | os.PathLike[str] | Settings | None = None,
     migrate: bool | None = None,
     **overrides: Any,
-) -> Mailgenius:
+) -> rt.Opening[Mailgenius]:
     """Everything wired; use it in ``with``.
 
     Settings come from the arguments, then ``MAILGENIUS_*``, then ``config`` or ``mailgenius.toml``
@@ -36,38 +39,38 @@ def open(
     """
     if home is not None:
         overrides["home"] = os.fspath(home)
-    settings = load(config, database_url=database_url, **overrides)
-    return Mailgenius(settings, migrate=migrate)
+    return rt.opening(_opened, load(config, database_url=database_url, **overrides), migrate)
+
+
+def _opened(settings: Settings, migrate: bool | None) -> Mailgenius:
+    with contextlib.ExitStack() as closing:
+        server, url = None, settings.database_url
+        if url is None:
+            server = embedded(settings)
+            closing.callback(rt.blocking, server.close)
+            rt.blocking(server.start)
+            url = server.dsn
+        pool = closing.enter_context(Pool(url, settings=settings.pool))
+        rt.blocking(bring_up, pool, server is not None if migrate is None else migrate)
+        return Mailgenius(settings, pool, server, closing.pop_all())
 
 
 class Mailgenius:
     """A database with its leads and importer. Made by ``open``."""
 
-    def __init__(self, settings: Settings, *, migrate: bool | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        pool: Pool,
+        server: PostgresServer | None,
+        closing: contextlib.ExitStack,
+    ) -> None:
         self.settings = settings
-        self.server: PostgresServer | None = None
+        self.pool = pool
+        self.server = server
+        self.leads = Leads(pool)
+        self._closing = closing
         self._importer: Importer | None = None
-        url = settings.database_url
-        if url is None:
-            from mailgenius.servers import postgres
-
-            self.server = postgres(settings.home_path / "postgres")
-            url = self.server.dsn
-        try:
-            self.pool = Pool(url, settings=settings.pool)
-            try:
-                if migrate or (migrate is None and self.server is not None):
-                    apply_migrations(self.pool)
-                else:
-                    check_schema(self.pool)
-            except BaseException:
-                self.pool.close()
-                raise
-        except BaseException:
-            if self.server is not None:
-                self.server.close()
-            raise
-        self.leads = Leads(self.pool)
 
     @property
     def importer(self) -> Importer:
@@ -76,17 +79,16 @@ class Mailgenius:
             from mailgenius.importer import Importer
 
             self._importer = Importer(self.pool, self.settings.importer)
+            self._closing.callback(self._importer.close)
         return self._importer
 
     def migrate(self) -> list[Migration]:
         """Brings the schema up to date; the migrations applied now."""
-        return apply_migrations(self.pool)
+        return rt.blocking(bring_up, self.pool, True)
 
     def close(self) -> None:
         """Closes the connections and leaves the embedded server, which stops with its last user. Safe to repeat."""
-        self.pool.close()
-        if self.server is not None:
-            self.server.close()
+        self._closing.close()
 
     def __enter__(self) -> Self:
         return self

@@ -1,5 +1,6 @@
 """Files and streams of leads into PostgreSQL, with an exact account of every row."""
 
+from mailgenius.importer.aio import AsyncImporter
 from mailgenius.importer.report import (
     ImportPreview,
     ImportReport,
@@ -12,6 +13,7 @@ from mailgenius.importer.report import (
 from mailgenius.importer.run import Importer
 
 __all__ = [
+    "AsyncImporter",
     "ImportPreview",
     "ImportReport",
     "Importer",

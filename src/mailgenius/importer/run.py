@@ -165,6 +165,9 @@ class Importer:
         """The imports of a workspace, newest first; ``state`` "loading" or "failed" means that ``resume`` is possible."""
         return self._ledger.all(workspace)
 
+    def close(self) -> None:
+        """Nothing to close: the connections are the pool's. ``AsyncImporter`` has some of its own."""
+
     def _job(
         self,
         source: Any,

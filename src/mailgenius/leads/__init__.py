@@ -1,13 +1,15 @@
 """Leads: the model, the schema and its migrations, reading and suppressing, segments."""
 
-from ._sync import LeadPage, Leads
+from ._async import AsyncLeads
+from ._sync import Leads
 from .attribute import Attribute
-from .model import SUPPRESSION_REASONS, Lead, check_slug
+from .model import SUPPRESSION_REASONS, Lead, LeadPage, check_slug
 from .schema import Migration, MigrationStatus, check_schema, migrate, migration_status, migrations
 from .segment import Segment
 
 __all__ = [
     "SUPPRESSION_REASONS",
+    "AsyncLeads",
     "Attribute",
     "Lead",
     "LeadPage",

@@ -1,14 +1,13 @@
+# Made from _async.py by `python -m tools.twin`: edit that one.
 """``Leads``: reading leads and keeping the suppression list."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from mailgenius.errors import ConfigError, NotFound
 
-from .model import COLUMNS, SUPPRESSION_REASONS, Lead, check_slug
+from .model import COLUMNS, SUPPRESSION_REASONS, Lead, LeadPage, check_slug
 from .sql import query
 
 if TYPE_CHECKING:
@@ -16,11 +15,6 @@ if TYPE_CHECKING:
 
     from mailgenius.pool import Pool
     from mailgenius.pool.rows import Row
-
-
-class LeadPage(msgspec.Struct, frozen=True):
-    leads: list[Lead]
-    next: int | None  # give it as `after` for the next page; None: this was the last
 
 
 class Leads:

@@ -39,6 +39,11 @@ class Lead(msgspec.Struct, frozen=True, kw_only=True):
 COLUMNS = Lead.__struct_fields__
 
 
+class LeadPage(msgspec.Struct, frozen=True):
+    leads: list[Lead]
+    next: int | None  # give it as `after` for the next page; None: this was the last
+
+
 def check_slug(slug: str) -> str:
     """``slug`` if it can name a workspace, else ``ConfigError``."""
     if not isinstance(slug, str) or not _SLUG.fullmatch(slug):

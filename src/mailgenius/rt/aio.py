@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Any, Generic, TypeAlias, TypeVar
 
-__all__ = ["LINGER", "Awaits", "Event", "Lock", "Spawned", "sleep", "spawn"]
+__all__ = ["LINGER", "Awaits", "Event", "Lock", "Opening", "Spawned", "blocking", "opening", "sleep", "spawn"]
 
 #: How often something that looks again and again may find nothing before it ends: a task is cheap to start, a thread not.
 LINGER = 0
 
 _T = TypeVar("_T")
+_Opened = TypeVar("_Opened", bound=AbstractAsyncContextManager[Any])
 Awaits: TypeAlias = Awaitable[_T]  # what an async function gives
 Lock = asyncio.Lock
 Event = asyncio.Event
@@ -40,3 +43,45 @@ def spawn(do: Callable[..., Awaitable[Any]], *args: Any) -> Spawned:
         return await do(*args)
 
     return Spawned(asyncio.get_running_loop().create_task(run()))
+
+
+async def blocking(do: Callable[..., _T], *args: Any) -> _T:
+    """``do(*args)``, which waits in its own way, in a thread. A cancelled caller waits for its end all the same, so that
+    he can undo what it did."""
+    task = asyncio.get_running_loop().create_task(asyncio.to_thread(do, *args))
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen: the cancellation is what the caller hears of
+        raise
+
+
+class Opening(Generic[_Opened]):
+    """What is open once it was awaited; in ``async with``, until the end of the block."""
+
+    def __init__(self, do: Callable[..., Awaitable[_Opened]], args: tuple[Any, ...]) -> None:
+        self._do, self._args = do, args
+        self._made: _Opened | None = None
+
+    async def _open(self) -> _Opened:
+        return await self._do(*self._args)
+
+    def __await__(self) -> Generator[Any, None, _Opened]:
+        return self._open().__await__()
+
+    async def __aenter__(self) -> _Opened:
+        self._made = await self._open()
+        return self._made
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._made is not None:
+            await self._made.__aexit__(kind, error, trace)
+
+
+def opening(do: Callable[..., Awaitable[_Opened]], *args: Any) -> Opening[_Opened]:
+    """``do(*args)`` opens something, which takes time: when it is awaited, here; at once, in threads."""
+    return Opening(do, args)

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-__all__ = ["LINGER", "Awaits", "Event", "Lock", "Spawned", "sleep", "spawn"]
+__all__ = ["LINGER", "Awaits", "Event", "Lock", "Opening", "Spawned", "blocking", "opening", "sleep", "spawn"]
 
 #: How often something that looks again and again may find nothing before it ends: a task is cheap to start, a thread not.
 LINGER = 250
 
 _T = TypeVar("_T")
 Awaits = Annotated[_T, "at once"]  # what a plain function gives
+Opening = Annotated[_T, "open"]  # what ``opening`` gives
 Lock = threading.Lock
 Event = threading.Event
 sleep = time.sleep
@@ -50,3 +51,13 @@ class Spawned:
 def spawn(do: Callable[..., Any], *args: Any) -> Spawned:
     """Starts ``do(*args)``. It does not keep the program from ending."""
     return Spawned(do, args)
+
+
+def blocking(do: Callable[..., _T], *args: Any) -> _T:
+    """``do(*args)``: a thread may wait."""
+    return do(*args)
+
+
+def opening(do: Callable[..., _T], *args: Any) -> _T:
+    """``do(*args)`` opens something: at once."""
+    return do(*args)

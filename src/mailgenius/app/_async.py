@@ -1,0 +1,101 @@
+"""``open_async()`` and ``AsyncMailgenius``: the one place that knows every room."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, Self
+
+from mailgenius.app.starting import bring_up, embedded
+from mailgenius.config import Settings, load
+from mailgenius.leads import AsyncLeads, Migration
+from mailgenius.pool import AsyncPool
+from mailgenius.rt import aio as rt
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mailgenius.importer import AsyncImporter
+    from mailgenius.servers import PostgresServer
+
+
+def open_async(
+    database_url: str | None = None,
+    *,
+    home: str | os.PathLike[str] | None = None,
+    config: str | os.PathLike[str] | Settings | None = None,
+    migrate: bool | None = None,
+    **overrides: Any,
+) -> rt.Opening[AsyncMailgenius]:
+    """Everything wired; use it in ``async with``.
+
+    Settings come from the arguments, then ``MAILGENIUS_*``, then ``config`` or ``mailgenius.toml``
+    (``mailgenius.config.load``). Without a database URL, the embedded PostgreSQL of ``home`` is started (or joined)
+    and its schema brought up to date. With one, the schema is checked, and ``SchemaError`` says what to run;
+    ``migrate=True`` brings it up to date instead.
+
+    Raises ``ConfigError``, ``ServerError``, ``DatabaseUnavailable``, ``SchemaError``.
+    """
+    if home is not None:
+        overrides["home"] = os.fspath(home)
+    return rt.opening(_opened, load(config, database_url=database_url, **overrides), migrate)
+
+
+async def _opened(settings: Settings, migrate: bool | None) -> AsyncMailgenius:
+    async with contextlib.AsyncExitStack() as closing:
+        server, url = None, settings.database_url
+        if url is None:
+            server = embedded(settings)
+            closing.push_async_callback(rt.blocking, server.close)
+            await rt.blocking(server.start)
+            url = server.dsn
+        pool = await closing.enter_async_context(AsyncPool(url, settings=settings.pool))
+        await rt.blocking(bring_up, pool, server is not None if migrate is None else migrate)
+        return AsyncMailgenius(settings, pool, server, closing.pop_all())
+
+
+class AsyncMailgenius:
+    """A database with its leads and importer. Made by ``open_async``."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        pool: AsyncPool,
+        server: PostgresServer | None,
+        closing: contextlib.AsyncExitStack,
+    ) -> None:
+        self.settings = settings
+        self.pool = pool
+        self.server = server
+        self.leads = AsyncLeads(pool)
+        self._closing = closing
+        self._importer: AsyncImporter | None = None
+
+    @property
+    def importer(self) -> AsyncImporter:
+        if self._importer is None:
+            # Late: it is the largest room, and many programs never import.
+            from mailgenius.importer import AsyncImporter
+
+            self._importer = AsyncImporter(self.pool, self.settings.importer)
+            self._closing.push_async_callback(self._importer.close)
+        return self._importer
+
+    async def migrate(self) -> list[Migration]:
+        """Brings the schema up to date; the migrations applied now."""
+        return await rt.blocking(bring_up, self.pool, True)
+
+    async def close(self) -> None:
+        """Closes the connections and leaves the embedded server, which stops with its last user. Safe to repeat."""
+        await self._closing.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<AsyncMailgenius {self.server or self.pool!r}>"

@@ -1,0 +1,116 @@
+"""mailgenius.open_async(): embedded or given database, schema, errors that say what to do; its twin is for open()."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import mailgenius
+from mailgenius import ConfigError, DatabaseUnavailable, NotFound, SchemaError
+from mailgenius.leads import migrations
+
+
+@pytest.fixture
+def home(fast_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.chdir(tmp_path)
+    with tempfile.TemporaryDirectory(dir=fast_path, ignore_cleanup_errors=True) as name:
+        yield name
+
+
+async def test_embedded(home: str) -> None:
+    async with mailgenius.open_async(home=home) as mg:
+        assert mg.server is not None
+        assert await mg.leads.ensure_workspace("acme") == 1
+        assert await mg.migrate() == []
+        async with mailgenius.open_async(home=home) as second:  # joins the same server
+            assert await second.leads.count("acme") == 0
+        assert "PostgresServer" in repr(mg)
+    assert not mg.server.alive
+    await mg.close()
+    async with mailgenius.open_async(home=home) as mg:
+        assert await mg.leads.workspace_id("acme") == 1
+
+
+async def test_home_from_the_environment(home: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MAILGENIUS_HOME", home)
+    async with mailgenius.open_async() as mg:
+        assert mg.server is not None
+        assert str(mg.server.data_dir) == f"{home}/postgres"
+
+
+async def test_url(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with mailgenius.open_async(database) as mg:
+        assert mg.server is None
+        assert await mg.leads.ensure_workspace("acme")
+    monkeypatch.setenv("MAILGENIUS_DATABASE_URL", database)
+    async with mailgenius.open_async(pool={"max_size": 3}) as mg:
+        assert mg.settings.pool.max_size == 3
+        assert await mg.leads.count("acme") == 0
+
+
+async def test_without_a_block(database: str) -> None:
+    mg = await mailgenius.open_async(database)
+    assert await mg.leads.ensure_workspace("acme")
+    await mg.close()
+    await mg.close()
+    with pytest.raises(DatabaseUnavailable, match="is closed"):
+        await mg.leads.count("acme")
+
+
+async def test_url_without_schema(empty_database: str) -> None:
+    with pytest.raises(SchemaError, match=r"is missing.*mailgenius migrate"):
+        await mailgenius.open_async(empty_database)
+    async with mailgenius.open_async(empty_database, migrate=True) as mg:
+        assert len(await mg.pool.fetch("select * from mailgenius.schema_migrations")) == len(migrations())
+
+
+async def test_older_schema(database: str) -> None:
+    async with mailgenius.open_async(database) as mg:
+        await mg.pool.execute("delete from mailgenius.schema_migrations where number = %s", (len(migrations()),))
+    with pytest.raises(SchemaError, match=r"is older than this version.*1 migrations"):
+        await mailgenius.open_async(database)
+
+
+async def test_the_server_is_left_if_opening_fails(home: str) -> None:
+    async with mailgenius.open_async(home=home) as mg:
+        await mg.pool.execute("insert into mailgenius.schema_migrations values (9999, 'later', 'x')")
+        with pytest.raises(SchemaError, match="newer"):
+            await mailgenius.open_async(home=home)
+    assert mg.server is not None
+    assert not mg.server.alive  # we were its last user
+
+
+async def test_refusals() -> None:
+    with pytest.raises(ConfigError, match="did you mean pool"):
+        await mailgenius.open_async(poool={})
+    with pytest.raises(DatabaseUnavailable, match="as me"):
+        await mailgenius.open_async("postgresql://me:s3cret@127.0.0.1:1/none")
+
+
+async def test_secrets_stay_out_of_repr(database: str) -> None:
+    async with mailgenius.open_async(database) as mg:
+        password = mg.pool.conninfo.partition("password=")[2].split()[0]
+        assert password not in repr(mg) + repr(mg.settings) + repr(mg.pool)
+
+
+async def test_the_importer(database: str, tmp_path: Path) -> None:
+    source = tmp_path / "leads.csv"
+    source.write_text("email,name\nana@example.com,Ana\nbad,Bo\n")
+    seen: list[int] = []
+    async with mailgenius.open_async(database) as mg:
+        assert mg.importer is mg.importer
+        assert (await mg.importer.preview(source)).mapping["email"] == "email"
+        report = await mg.importer.run(
+            source, workspace="acme", tags=["expo"], on_progress=lambda progress: seen.append(progress.rows_read)
+        )
+        assert (report.inserted, report.rejected) == (1, 1)
+        assert seen[-1] == 2
+        assert (await mg.importer.resume(report.import_id)).inserted == 1
+        assert [entry.state for entry in await mg.importer.imports("acme")] == ["done"]
+        assert (await mg.importer.undo(report.import_id)).deleted == 1
+        assert await mg.leads.count("acme") == 0
+        with pytest.raises(NotFound):
+            await mg.importer.undo(4711)
