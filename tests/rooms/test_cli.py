@@ -100,7 +100,10 @@ def test_as_json(run: Run, leads: Path) -> None:
     assert ana["company"] == "Sol, Ltd"
     page = msgspec.json.decode(run("leads", "show", "-w", "json", "--limit", "1", "--json").stdout)
     assert len(page["leads"]) == 1
-    assert page["next"] == page["leads"][0]["id"]
+    rest = msgspec.json.decode(run("leads", "show", "-w", "json", "--cursor", page["next"], "--json").stdout)
+    assert len(rest["leads"]) == 1
+    assert rest["leads"][0]["id"] > page["leads"][0]["id"]
+    assert rest["next"] is None
 
 
 def test_standard_input_and_mapping(run: Run) -> None:

@@ -35,10 +35,10 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             terminal.show(cards(found))
             terminal.document(msgspec.to_builtins(found))
         else:
-            page = mg.leads.page(args.workspace, after=args.after, limit=args.limit)
+            page = mg.leads.page(args.workspace, limit=args.limit, cursor=args.cursor)
             terminal.show(table(page.leads))
             if page.next is not None:
-                terminal.show(Text(f"more with --after {page.next}", style="dim"))
+                terminal.show(Text(f"more with --cursor {page.next}", style="dim"))
             terminal.document(msgspec.to_builtins(page))
     return Exit.DONE
 

@@ -169,7 +169,7 @@ def _leads(commands: Any) -> None:
     show = _command(actions, "show", "show leads", "Shows the named leads, or those that came first.")
     show.add_argument("emails", nargs="*", metavar="EMAIL", help="addresses to look up")
     show.add_argument("--limit", type=positive, default=20, help="how many (default: %(default)s)")
-    show.add_argument("--after", type=positive, metavar="ID", help="begin behind this lead")
+    show.add_argument("--cursor", metavar="CURSOR", help="go on from another page: its next or previous")
     for action in (count, show):
         action.add_argument("-w", "--workspace", metavar="SLUG", required=True)
         _output(action)

@@ -1,9 +1,9 @@
-"""Leads: the model, the schema and its migrations, reading and suppressing, segments."""
+"""Leads: the model, the schema and its migrations, segments, reading, writing, exporting."""
 
 from ._async import AsyncLeads
 from ._sync import Leads
 from .attribute import Attribute
-from .model import SUPPRESSION_REASONS, Lead, LeadPage, check_slug
+from .model import SUPPRESSION_REASONS, Lead, LeadPage, LeadStats, Upserted, check_slug
 from .schema import Migration, MigrationStatus, check_schema, migrate, migration_status, migrations
 from .segment import Segment
 
@@ -13,10 +13,12 @@ __all__ = [
     "Attribute",
     "Lead",
     "LeadPage",
+    "LeadStats",
     "Leads",
     "Migration",
     "MigrationStatus",
     "Segment",
+    "Upserted",
     "check_schema",
     "check_slug",
     "migrate",

@@ -2,4 +2,4 @@
 select l.workspace_id, l.id, l.email, l.first_name, l.last_name, l.phone, l.company, l.city, l.country, l.tags, l.attributes,
        l.status, l.score, l.created_at, l.updated_at, l.import_id
 from mailgenius.leads l
-where l.workspace_id = %(workspace)s and l.email = %(email)s
+where l.workspace_id = %(workspace)s::int4 and l.email = %(email)s::text

@@ -1,0 +1,120 @@
+"""Reading leads: one, some in an order, how many, what they consist of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from .model import COLUMNS, Lead, LeadPage, LeadStats
+from .paging import check_order, cursor_to, keyset, read_cursor, turned
+from .search_text import search_params
+from .segment_check import integer
+from .sql import query
+from .workspaces_async import Workspaces
+
+if TYPE_CHECKING:
+    from .segment import Segment
+
+DAYS = 30
+TOP = 10
+
+
+class Reading(Workspaces):
+    async def get(self, workspace: str, email: str) -> Lead | None:
+        """The lead with this normalised address, or None."""
+        params = {"workspace": await self.workspace_id(workspace), "email": email}
+        row = await self._pool.fetch_one(query("lead_by_email"), params)
+        return None if row is None else _lead(row)
+
+    async def by_id(self, workspace: str, lead_id: int) -> Lead | None:
+        """The lead with this number, or None."""
+        params = {"workspace": await self.workspace_id(workspace), "id": lead_id}
+        row = await self._pool.fetch_one(query("lead_by_id"), params)
+        return None if row is None else _lead(row)
+
+    async def count(self, workspace: str, segment: Segment | None = None) -> int:
+        """How many leads are in the segment (None: all of the workspace). Exact: counted now."""
+        condition, params = await self._where(workspace, segment)
+        return int(await self._pool.fetch_value(query("lead_count", segment=condition), params))
+
+    async def estimate(self, workspace: str, segment: Segment | None = None) -> int:
+        """About how many leads are in the segment: what PostgreSQL's planner expects from its statistics. Takes a
+        millisecond whatever the number of leads; as good as the last ANALYZE, and poor where conditions depend on one
+        another."""
+        condition, params = await self._where(workspace, segment)
+        plan = await self._pool.fetch_value(query("lead_estimate", segment=condition), params)
+        return int(plan[0]["Plan"]["Plan Rows"])
+
+    async def page(
+        self,
+        workspace: str,
+        segment: Segment | None = None,
+        *,
+        order: str = "id",
+        descending: bool = False,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> LeadPage:
+        """Up to ``limit`` (at most 10,000) leads of the segment in an order, leads without a value last.
+
+        ``order``: a column that sorts (``paging.ORDERS``); equal values are in the order of their numbers. ``cursor``:
+        ``next`` or ``previous`` of another page of the same order. What others write meanwhile neither repeats nor
+        skips a lead, unless it moves the lead itself.
+        """
+        integer("limit", limit, low=1, high=10_000)
+        at = None if cursor is None else read_cursor(cursor, check_order(order), descending)
+        reaches, by, more = keyset(check_order(order), descending, at)
+        condition, params = await self._where(workspace, segment)
+        name = "lead_page" if len(reaches) == 1 else "lead_page_null"
+        text = query(name, segment=condition, reach=reaches[0], reach_on=reaches[-1], order=by)
+        found = [_lead(row) for row in await self._pool.fetch(text, params | more | {"limit": limit + 1})]
+        leads, further = found[:limit], len(found) > limit
+        back = at is not None and at.back
+        if back:
+            leads.reverse()
+
+        def way(lead: Lead, back: bool) -> str:
+            return cursor_to(lead, order, descending=descending, back=back)
+
+        if not leads:
+            home = None if at is None else turned(at)
+            return LeadPage([], home if back else None, None if back else home)
+        has_next = back or further
+        has_previous = further if back else at is not None
+        return LeadPage(
+            leads, way(leads[-1], False) if has_next else None, way(leads[0], True) if has_previous else None
+        )
+
+    async def search(self, workspace: str, text: str, limit: int = 20) -> list[Lead]:
+        """Up to ``limit`` (at most 1,000) leads whose address begins with ``text``, then those who have it in their
+        name or company, in upper or lower case."""
+        integer("limit", limit, low=1, high=1000)
+        params = search_params(text) | {"workspace": await self.workspace_id(workspace), "limit": limit}
+        found = await self._pool.fetch(query("lead_search_email"), params)
+        if len(found) < limit:
+            more = params | {"limit": limit - len(found)}
+            found = [*found, *await self._pool.fetch(query("lead_search_text"), more)]
+        return [_lead(row) for row in found]
+
+    async def stats(self, workspace: str) -> LeadStats:
+        """What the workspace consists of, at one moment. Reads it as a whole."""
+        today = datetime.now(UTC).date()
+        days = [today - timedelta(days=ago) for ago in range(DAYS - 1, -1, -1)]
+        since = datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC)
+        params = {"workspace": await self.workspace_id(workspace), "since": since, "top": TOP}
+        found: dict[str, dict[str, int]] = {"status": {}, "day": {}, "tag": {}, "domain": {}}
+        for kind, key, count in await self._pool.fetch(query("lead_stats"), params):
+            found[kind][key] = count
+        created = {date.fromisoformat(day): count for day, count in found["day"].items()}
+        return LeadStats(
+            total=sum(found["status"].values()),
+            by_status=found["status"],
+            by_day={day: created.get(day, 0) for day in days},
+            top_tags=found["tag"],
+            top_domains=found["domain"],
+        )
+
+
+def _lead(row: Sequence[Any]) -> Lead:
+    return Lead(**dict(zip(COLUMNS, row, strict=True)))
