@@ -12,8 +12,10 @@ from mailgenius import _native, config, errors
 from mailgenius.cli.exits import MEANING
 from mailgenius.cli.parser import build_parser
 from mailgenius.importer import Importer, ImportReport, Progress
-from mailgenius.leads import Segment
+from mailgenius.leads import Leads, Segment
 from mailgenius.leads.attribute import OPERATORS
+from mailgenius.leads.model import OUTCOMES
+from mailgenius.leads.paging import ORDERS
 from tests.house import tree
 
 INTERNAL = {"ok", "email.idn"}  # never the reason of a rejected row
@@ -160,6 +162,26 @@ def test_keywords_of_segments() -> None:
     compare("docs/reference/segment.md, Keywords", set(Segment.__struct_fields__), keywords)
     operators = {operator for row in rows(section(text, "Attribute")) for operator in codes(row[0])}
     compare("docs/reference/segment.md, Attribute", set(OPERATORS), operators)
+
+
+def test_calls_of_leads() -> None:
+    text = page("leads.md")
+    written = {}
+    for title in ("Reading", "Writing"):
+        for row in rows(section(text, title)):
+            for call in codes(row[0]):
+                name, _, arguments = call.partition("(")
+                written[name] = arguments.removesuffix(")")
+    methods = {name: method for name, method in inspect.getmembers(Leads, inspect.isfunction) if name[0] != "_"}
+    compare("docs/reference/leads.md", set(methods), set(written))
+    for name, method in methods.items():
+        plain = inspect.signature(method).replace(return_annotation=inspect.Signature.empty)
+        bare = [p.replace(annotation=inspect.Parameter.empty) for p in plain.parameters.values() if p.name != "self"]
+        assert str(plain.replace(parameters=bare)).replace("'", '"') == f"({written[name]})"
+    outcomes = {codes(row[0])[0] for row in rows(section(text, "Upserted")) if codes(row[0])}
+    compare("docs/reference/leads.md, Upserted", set(OUTCOMES), outcomes)
+    orders = section(text, "Reading").partition("**order** is one of")[2].partition(".")[0]
+    assert codes(orders) == list(ORDERS)
 
 
 def test_figures_in_the_readme() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any
 
 import msgspec
@@ -21,12 +21,10 @@ from .model import COLUMNS
 EXPORTED = tuple(name for name in COLUMNS if name != "workspace_id")
 FORMATS = ("csv", "jsonl")
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-_TAGS = EXPORTED.index("tags")
-_ATTRIBUTES = EXPORTED.index("attributes")
 
 
 class Lines:
-    """Rows of the columns ``EXPORTED`` to bytes. ``safe``: no cell can be a formula."""
+    """Rows of the columns ``EXPORTED`` (attributes as JSON text) to bytes. ``safe``: no cell can be a formula."""
 
     def __init__(self, format: str, safe: bool) -> None:
         if format not in FORMATS:
@@ -43,19 +41,20 @@ class Lines:
             made = io.StringIO(newline="")
             csv.writer(made).writerows(map(self._cells, rows))
             return made.getvalue().encode()
-        return self._json.encode_lines([dict(zip(EXPORTED, map(_utc, row), strict=True)) for row in rows])
+        return self._json.encode_lines([_object(row) for row in rows])
 
     def _cells(self, row: Sequence[Any]) -> list[Any]:
-        cells = list(row)
-        cells[_TAGS] = ";".join(cells[_TAGS])  # the separator that the importer tries first
-        cells[_ATTRIBUTES] = self._json.encode(cells[_ATTRIBUTES]).decode()
-        return [self._cell(cell) for cell in cells]
-
-    def _cell(self, cell: Any) -> Any:
-        if isinstance(cell, str):
-            return f"'{cell}" if self._safe and cell.startswith(FORMULA) else cell
-        return cell.astimezone(UTC).isoformat() if isinstance(cell, datetime) else cell
+        number, *texts, tags, attributes, status, score, created, updated, import_id = row
+        texts.append(";".join(tags))  # the separator that the importer tries first
+        if self._safe:
+            texts = [f"'{text}" if text is not None and text.startswith(FORMULA) else text for text in texts]
+        created, updated = created.astimezone(UTC).isoformat(), updated.astimezone(UTC).isoformat()
+        return [number, *texts, attributes, status, score, created, updated, import_id]
 
 
-def _utc(value: Any) -> Any:
-    return value.astimezone(UTC) if isinstance(value, datetime) else value
+def _object(row: Sequence[Any]) -> dict[str, Any]:
+    made = dict(zip(EXPORTED, row, strict=True))
+    made["attributes"] = msgspec.Raw(made["attributes"].encode())
+    for name in ("created_at", "updated_at"):
+        made[name] = made[name].astimezone(UTC)
+    return made
