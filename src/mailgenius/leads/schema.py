@@ -70,6 +70,8 @@ def migrate(database: Pool | psycopg.Connection[Any]) -> list[Migration]:
 
 def _migrate(connection: psycopg.Connection[Any]) -> list[Migration]:
     _require_version(connection)
+    # What others committed while we waited for a lock must be seen, whatever this database's default is.
+    connection.execute("set transaction isolation level read committed")
     connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
     applied = _applied(connection)
     pending = list(_pending(applied))
