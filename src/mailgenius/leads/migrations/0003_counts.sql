@@ -19,14 +19,30 @@ create table mailgenius.lead_counts (
 -- Rows come and go. Vacuum by their number, not by their share; and do not shrink the file, which locks readers out.
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, vacuum_truncate = false);
 
+-- A row for each month, not for each day: an import whose leads were created over years appends to all of them with every
+-- chunk, and rows and their index entries are what costs. ns[i] leads on day days[i] of the month.
 create table mailgenius.lead_days (
     workspace_id  integer not null,
-    day           date not null,
+    month         date not null,
     id            bigint generated always as identity,
-    n             bigint not null,
-    primary key (workspace_id, day, id)
+    days          smallint[] not null,
+    ns            bigint[] not null,
+    primary key (workspace_id, month, id)
 )
-with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, vacuum_truncate = false);
+with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, vacuum_truncate = false);
+
+-- The same day by day, for readers. Give it a range of months too: that is what the primary key finds.
+create view mailgenius.lead_day_counts as
+select d.workspace_id, d.month, d.month + (one.day - 1) as day, one.n
+from mailgenius.lead_days d
+cross join lateral unnest(d.days, d.ns) as one (day, n);
+
+-- Which month, and which day of it. Of infinity, the first.
+create function mailgenius.month_of(day date) returns date language sql immutable parallel safe
+return date_trunc('month', day::timestamp)::date;
+
+create function mailgenius.day_of_month(day date) returns smallint language sql immutable parallel safe
+return coalesce(extract(day from day), 1)::smallint;
 
 -- Folds the rows of one workspace, so many at most that it takes well under a second; the number of rows saved. Every
 -- writer calls it now and then; calling it more often does no harm. Needs READ COMMITTED: elsewhere, meeting another
@@ -54,21 +70,25 @@ begin
         returning 1
     )
     select (select count(*) from taken) - (select count(*) from put) into saved;
-    -- Most days have one row and are left alone.
+    -- Most months have one row and are left alone.
     with taken as (
         delete from mailgenius.lead_days
         where ctid = any (array(
             select d.ctid from mailgenius.lead_days d
             where d.workspace_id = workspace
-              and d.day = any (array(
-                  select m.day from mailgenius.lead_days m
-                  where m.workspace_id = workspace group by m.day having count(*) > 1))
-            limit 50000
+              and d.month = any (array(
+                  select m.month from mailgenius.lead_days m
+                  where m.workspace_id = workspace group by m.month having count(*) > 1))
+            limit 10000
             for update skip locked))
-        returning day, n
+        returning month, days, ns
+    ), sums as (
+        select t.month, one.day, sum(one.n)::bigint as n
+        from taken t cross join lateral unnest(t.days, t.ns) as one (day, n)
+        group by 1, 2 having sum(one.n) <> 0
     ), put as (
-        insert into mailgenius.lead_days (workspace_id, day, n)
-        select workspace, day, sum(n) from taken group by day having sum(n) <> 0
+        insert into mailgenius.lead_days (workspace_id, month, days, ns)
+        select workspace, month, array_agg(day order by day), array_agg(n order by day) from sums group by month
         returning 1
     )
     select (select count(*) from taken) - (select count(*) from put) into more;
@@ -85,58 +105,67 @@ set search_path = pg_catalog, pg_temp
 set timezone = 'UTC' -- of the casts to date
 as $$
 declare
-    workspaces integer[];
-    statuses text[];
-    days date[];
-    ns bigint[];
+    rows bigint;
+    appended bigint;
 begin
+    -- Two looks at the rows are cheaper than one that groups by status and day at once: that hardly makes them fewer.
     if tg_op = 'INSERT' then
-        select array_agg(s.workspace_id), array_agg(s.status), array_agg(s.day), array_agg(s.n)
-        into workspaces, statuses, days, ns
-        from (
-            select workspace_id, status, created_at::date as day, count(*) as n from added group by 1, 2, 3
-        ) s;
+        insert into mailgenius.lead_counts (workspace_id, status, n)
+        select workspace_id, status, count(*) from added group by 1, 2;
+        get diagnostics rows = row_count;
+        insert into mailgenius.lead_days (workspace_id, month, days, ns)
+        select d.workspace_id, mailgenius.month_of(d.day), array_agg(mailgenius.day_of_month(d.day)), array_agg(d.n)
+        from (select workspace_id, created_at::date as day, count(*) as n from added group by 1, 2) d
+        group by 1, 2
+        order by 1, 2; -- neighbours in one page: a screen asks for a range of days
     elsif tg_op = 'DELETE' then
-        select array_agg(s.workspace_id), array_agg(s.status), array_agg(s.day), array_agg(s.n)
-        into workspaces, statuses, days, ns
-        from (
-            select workspace_id, status, created_at::date as day, -count(*) as n from gone group by 1, 2, 3
-        ) s;
+        insert into mailgenius.lead_counts (workspace_id, status, n)
+        select workspace_id, status, -count(*) from gone group by 1, 2;
+        get diagnostics rows = row_count;
+        insert into mailgenius.lead_days (workspace_id, month, days, ns)
+        select d.workspace_id, mailgenius.month_of(d.day), array_agg(mailgenius.day_of_month(d.day)), array_agg(d.n)
+        from (select workspace_id, created_at::date as day, -count(*) as n from gone group by 1, 2) d
+        group by 1, 2
+        order by 1, 2;
     else
         -- Sums need no join of old rows with new ones; where neither status nor day changed, all of them are 0.
-        select array_agg(s.workspace_id), array_agg(s.status), array_agg(s.day), array_agg(s.n)
-        into workspaces, statuses, days, ns
+        insert into mailgenius.lead_counts (workspace_id, status, n)
+        select workspace_id, status, sum(one)
         from (
-            select workspace_id, status, day, sum(one) as n
+            select workspace_id, status, 1 as one from added
+            union all
+            select workspace_id, status, -1 from gone
+        ) both_sides
+        group by 1, 2
+        having sum(one) <> 0;
+        get diagnostics rows = row_count;
+        insert into mailgenius.lead_days (workspace_id, month, days, ns)
+        select d.workspace_id, mailgenius.month_of(d.day), array_agg(mailgenius.day_of_month(d.day)), array_agg(d.n)
+        from (
+            select workspace_id, day, sum(one) as n
             from (
-                select workspace_id, status, created_at::date as day, 1 as one from added
+                select workspace_id, created_at::date as day, 1 as one from added
                 union all
-                select workspace_id, status, created_at::date, -1 from gone
+                select workspace_id, created_at::date, -1 from gone
             ) both_sides
-            group by 1, 2, 3
+            group by 1, 2
             having sum(one) <> 0
-        ) s;
+        ) d
+        group by 1, 2
+        order by 1, 2;
     end if;
-    if workspaces is null then
-        return null;
-    end if;
-
-    insert into mailgenius.lead_counts (workspace_id, status, n)
-    select s.workspace_id, s.status, sum(s.n)
-    from unnest(workspaces, statuses, ns) s (workspace_id, status, n)
-    group by 1, 2 having sum(s.n) <> 0;
-    insert into mailgenius.lead_days (workspace_id, day, n)
-    select s.workspace_id, s.day, sum(s.n)
-    from unnest(workspaces, days, ns) s (workspace_id, day, n)
-    group by 1, 2 having sum(s.n) <> 0
-    order by 1, 2; -- neighbours in one page: a screen asks for a range of days
+    get diagnostics appended = row_count;
 
     -- One statement in 64 folds, and more often the more rows it left. A die instead of a look at how many there are: it
     -- costs nothing, and a transaction that keeps rows locked for long cannot make all others try at every statement.
-    if random() < 1.0 / 64 + cardinality(ns) / 20000.0
+    if rows + appended > 0 and random() < 1.0 / 64 + (rows + appended) / 2000.0
         and current_setting('transaction_isolation') = 'read committed'
     then
-        perform mailgenius.fold_lead_counts(w) from (select distinct unnest(workspaces) as w) touched;
+        if tg_op = 'DELETE' then
+            perform mailgenius.fold_lead_counts(w.workspace_id) from (select distinct workspace_id from gone) w;
+        else
+            perform mailgenius.fold_lead_counts(w.workspace_id) from (select distinct workspace_id from added) w;
+        end if;
     end if;
     return null;
 end
@@ -175,8 +204,13 @@ begin
         insert into mailgenius.lead_counts (workspace_id, status, n)
         select workspace_id, status, sum(n) from sums group by 1, 2
     )
-    insert into mailgenius.lead_days (workspace_id, day, n)
-    select workspace_id, day, sum(n) from sums group by 1, 2;
+    insert into mailgenius.lead_days (workspace_id, month, days, ns)
+    select d.workspace_id, d.month, array_agg(d.day order by d.day), array_agg(d.n order by d.day)
+    from (
+        select workspace_id, mailgenius.month_of(day) as month, mailgenius.day_of_month(day) as day, sum(n)::bigint as n
+        from sums group by 1, 2, 3
+    ) d
+    group by 1, 2;
 end
 $$;
 
