@@ -34,7 +34,11 @@ class Reading(Workspaces):
         return None if row is None else _lead(row)
 
     async def count(self, workspace: str, segment: Segment | None = None) -> int:
-        """How many leads are in the segment (None: all of the workspace). Exact: counted now."""
+        """How many leads are in the segment (None: all of the workspace). Exact: of all, the number is kept; those of a
+        segment are counted now."""
+        if segment is None:
+            params = {"workspace": await self.workspace_id(workspace)}
+            return int(await self._pool.fetch_value(query("lead_total"), params))
         condition, params = await self._where(workspace, segment)
         return int(await self._pool.fetch_value(query("lead_count", segment=condition), params))
 
@@ -101,8 +105,7 @@ class Reading(Workspaces):
         """What the workspace consists of, at one moment. Reads it as a whole."""
         today = datetime.now(UTC).date()
         days = [today - timedelta(days=ago) for ago in range(DAYS - 1, -1, -1)]
-        since = datetime(days[0].year, days[0].month, days[0].day, tzinfo=UTC)
-        params = {"workspace": await self.workspace_id(workspace), "since": since, "top": TOP}
+        params = {"workspace": await self.workspace_id(workspace), "since": days[0], "top": TOP}
         found: dict[str, dict[str, int]] = {"status": {}, "day": {}, "tag": {}, "domain": {}}
         for kind, key, count in await self._pool.fetch(query("lead_stats"), params):
             found[kind][key] = count

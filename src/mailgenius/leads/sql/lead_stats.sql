@@ -1,16 +1,19 @@
--- What a workspace consists of, at one moment: (kind, key, count) by status, day of creation in UTC, tag, domain. Reads the
--- workspace once for each of them.
-(select 'status' as kind, l.status as key, count(*)
- from mailgenius.leads l
- where l.workspace_id = %(workspace)s::int4
- group by l.status
+-- What a workspace consists of, at one moment: (kind, key, count) by status, day of creation in UTC, tag, domain. The first
+-- two are kept; for each of the others the workspace is read.
+(select 'status' as kind, c.status as key, sum(c.n)::int8 as count
+ from mailgenius.lead_counts c
+ where c.workspace_id = %(workspace)s::int4
+ group by c.status
+ having sum(c.n) <> 0
  order by 3 desc, 2)
 union all
-(select 'day', (l.created_at at time zone 'UTC')::date::text, count(*)
- from mailgenius.leads l
- where l.workspace_id = %(workspace)s::int4 and l.created_at >= %(since)s::timestamptz
- group by 2
- order by 2)
+(select 'day', d.day::text, sum(d.n)::int8
+ from mailgenius.lead_day_counts d
+ where d.workspace_id = %(workspace)s::int4
+   and d.month >= mailgenius.month_of(%(since)s::date) and d.day >= %(since)s::date
+ group by d.day
+ having sum(d.n) <> 0
+ order by d.day)
 union all
 (select 'tag', tag, count(*)
  from mailgenius.leads l, unnest(l.tags) as tag
