@@ -46,6 +46,17 @@ def outcomes(report: ImportReport) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
+def test_who_was_erased_does_not_come_back(importer: Importer, pool: Pool) -> None:
+    data = (HEADER + "ana@example.com,Ana,,,,\njosé@bücher.example,José,,,,\nbob@example.com,Bob,,,,\n").encode()
+    importer.run(data, workspace="acme")
+    leads = Leads(pool)
+    assert leads.delete("acme", ["ana@example.com", "josé@bücher.example"]) == 2
+    report = importer.run(data, workspace="acme")
+    assert outcomes(report) == {"existing": 1, "suppressed": 2}
+    assert leads.count("acme") == 1
+    assert outcomes(importer.run(data, workspace="other")) == {"inserted": 3}
+
+
 def test_every_row_ends_in_exactly_one_outcome(importer: Importer, pool: Pool) -> None:
     Leads(pool).suppress("acme", ["gone@example.com"], reason="unsubscribed")
     importer.run((HEADER + "old@example.com,Old,,,,\n").encode(), workspace="acme")

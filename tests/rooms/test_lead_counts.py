@@ -31,7 +31,8 @@ with truth as (
 ), kept as (
     select workspace_id, status as key, sum(n)::int8 as n from mailgenius.lead_counts group by 1, 2 having sum(n) <> 0
     union all
-    select workspace_id, day::text collate "C", sum(n)::int8 from mailgenius.lead_day_counts group by 1, 2 having sum(n) <> 0
+    select workspace_id, day::text collate "C", sum(n)::int8
+    from mailgenius.lead_day_counts group by 1, 2 having sum(n) <> 0
 )
 (select 'true' as which, * from (table truth except table kept) t)
 union all

@@ -151,6 +151,7 @@ class Loader:
         self.range_sql = statements.text("range")
         self.existing_sql = statements.text("existing")
         self.suppressed_sql = statements.text("suppressed")
+        self.erased_sql = statements.text("erased")
         self.advance_sql = statements.text("advance")
         self.update = statements.Update(target.update_columns) if target.update_columns else None
 
@@ -345,13 +346,15 @@ class LaneLoader:
         row = conn.execute(self.loader.range_sql, where).fetchone()
         assert row is not None  # noqa: S101 - a select without from
         mask = None
-        if row[0] or row[1] or careful:
+        if row[0] or row[1] or row[2] or careful:
             mask = np.zeros(size, np.uint8)
             where["keys"] = _Keys(chunk.keys())
             if row[0] or careful:
                 self._mark(conn, chunk, mask, self.loader.existing_sql, where, EXISTING)
             if row[1]:
                 self._mark(conn, chunk, mask, self.loader.suppressed_sql, where, SUPPRESSED)
+            if row[2]:
+                self._mark(conn, chunk, mask, self.loader.erased_sql, where, SUPPRESSED)
         suppressed = int(np.count_nonzero(mask == SUPPRESSED)) if mask is not None else 0
         existing = int(np.count_nonzero(mask == EXISTING)) if mask is not None else 0
         if existing and target.on_existing == "fail":

@@ -89,9 +89,9 @@ class Writing(Workspaces):
     async def delete(self, workspace: str, which: str | Iterable[str] | Segment, *, erase: bool = True) -> int:
         """Deletes leads (addresses in any spelling, or a segment) with their sends and activities; how many leads.
 
-        ``erase``: nothing that names them stays, only a hash of each address on the suppression list, so that ``upsert``
-        does not bring them back; ``"sha256:"`` and the SHA-256 of the normalised address in hex. False: the
-        suppression list stays as it is.
+        ``erase``: nothing that names them stays, only a hash of each address on the suppression list, so that neither
+        ``upsert`` nor an import brings them back: ``"sha256:"`` and the SHA-256 of the normalised address in hex. False:
+        the suppression list stays as it is.
         """
         emails: list[str] = []
         if isinstance(which, Segment):
