@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from typing import TypeAlias
 
 from mailgenius.pool.queries import Query
+from mailgenius.pool.statements import statement_hash
 
 __all__ = ["Elsewhere", "Key", "Prepared", "Routes"]
 
@@ -59,7 +59,7 @@ class Prepared:
             if len(self._met) > 2 * STATEMENTS:
                 self._met.popitem(last=False)
             return None, []
-        name = b"mg_" + hashlib.blake2b(repr(key).encode(), digest_size=10).hexdigest().encode()
+        name = statement_hash(repr(key)).encode()
         close = []
         if len(self._names) >= STATEMENTS:
             close.append(self._names.popitem(last=False)[1])
