@@ -21,9 +21,12 @@ if TYPE_CHECKING:
 ROWS = 100_000
 
 
-def questions(leads: Leads, emails: list[str], deep: str | None) -> dict[str, Callable[[], object]]:
-    """What is asked, by name; each call asks once."""
+def questions(leads: Leads, emails: list[str], count: int) -> dict[str, Callable[[], object]]:
+    """What is asked of a workspace of ``count`` leads, by name; each call asks once."""
     turn = iter(emails * 1000)
+    deep: str | None = None
+    for _ in range(count // 2 // 10_000):
+        deep = leads.page(WORKSPACE, limit=10_000, cursor=deep).next
     return {
         "lead by e-mail": lambda: leads.get(WORKSPACE, next(turn)),
         "count": lambda: leads.count(WORKSPACE),
@@ -37,10 +40,7 @@ def measure(room: Room, options: Options, results: Results) -> None:
     psql_copy.load(str(made.clean), conninfo, psql=room.psql)
     options.say(f"query: {made.facts.inserted:,} leads")
     with Pool(conninfo) as pool:
-        leads, deep = Leads(pool), None
-        for _ in range(made.facts.inserted // 2 // 10_000):
-            deep = leads.page(WORKSPACE, limit=10_000, cursor=deep).next
-        asked = questions(leads, data.sample_emails(made.clean, 500, made.facts.accepted), deep)
+        asked = questions(Leads(pool), data.sample_emails(made.clean, 500, made.facts.accepted), made.facts.inserted)
         for name, ask in asked.items():
             assert ask()
             times = []
