@@ -51,7 +51,7 @@ class AsyncPool:
     """``AsyncPool(conninfo)`` where ``conninfo`` is a PostgreSQL URL or a libpq connection string.
 
     Keywords as in ``PoolSettings``. Give ``settings`` to take them all from there. ``on_connect(connection)`` is called
-    for each new connection, ``on_lost(error)`` when one turns out to be dead.
+    for each new connection, ``on_lost(error)`` when one turns out to be dead; neither for those that short reads share.
     """
 
     def __init__(
@@ -283,7 +283,7 @@ class AsyncPool:
 
     def timings(self) -> dict[str, Timing]:
         """``acquire``: how long callers waited for a connection of their own; ``usage``: how long they held it;
-        ``connect``: how long it took to make one."""
+        ``connect``: how long one took to make, each time the pool looked whether the server is there."""
         return {
             "acquire": timing(self._waited),
             "usage": timing(self._held),
