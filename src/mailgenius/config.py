@@ -80,7 +80,7 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     query_timeout: float = 30.0
     # Seconds an idle connection above min_size is kept.
     max_idle: float = 600.0
-    # Seconds after which a connection is replaced when it comes back (a tenth less for some, so that not all go at once).
+    # Seconds after which a connection is replaced when it comes back (up to a twentieth less, so that not all go at once).
     max_lifetime: float = 3600.0
     # Connections in pipeline mode that short reads of asyncio programs share, beside the others; 0 turns that off.
     shared_connections: int = 2
