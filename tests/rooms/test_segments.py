@@ -17,7 +17,9 @@ from psycopg.types.json import Jsonb
 from mailgenius import Attribute, Segment
 from mailgenius.leads import Leads
 from mailgenius.leads.model import STATUSES
+from mailgenius.leads.segment_bits import compile_bits
 from mailgenius.leads.segment_sql import compile as compile_segment
+from mailgenius.leads.sql import query
 from tests.unit.segments import attributes, segments
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
@@ -48,6 +50,19 @@ FITTING = segments(
     campaigns=st.sampled_from(CAMPAIGNS),
     days=st.sampled_from([1, 7, 30, 90, 365]),
     attribute=attributes(st.sampled_from(NAMES), st.sampled_from(VALUES)),
+)
+
+
+COUNTED = segments(
+    tags=st.sampled_from(TAGS),
+    texts=st.sampled_from(TEXTS),
+    scores=st.integers(-2, 12),
+    campaigns=st.sampled_from(CAMPAIGNS),
+    days=st.sampled_from([1, 7, 30, 90, 365]),
+    without=(
+        *("city", "company", "email_domain", "attributes"),
+        *("created_from", "created_before", "updated_from", "updated_before"),
+    ),
 )
 
 
@@ -114,6 +129,13 @@ class Shop:
         )
         return self.pool.fetch_value(query, params | {"workspace": self.number})
 
+    def counted(self, segment):
+        """How many the bitmaps find; None where they cannot tell."""
+        bits = compile_bits(segment, NOW)
+        if bits is None:
+            return None
+        return self.pool.fetch_value(query("lead_count_bits", **bits.parts), bits.params | {"workspace": self.number})
+
     def expected(self, segment):
         return [lead["id"] for lead in self.leads if self.holds(segment, lead)]
 
@@ -151,7 +173,7 @@ class Shop:
             case [verb, "in"]:
                 return any(campaign in value for campaign, _ in self.events(verb, lead))
             case [verb, "within"]:
-                return any(at >= NOW - timedelta(days=value) for _, at in self.events(verb, lead))
+                return any(at.date() >= NOW.date() - timedelta(days=value) for _, at in self.events(verb, lead))
         return lead[name] in value
 
     def events(self, verb, lead):
@@ -209,11 +231,47 @@ def test_every_segment(shop):
     def check(segment):
         expected = shop.expected(segment)
         assert shop.found(segment) == expected
+        assert shop.counted(segment) in (None, len(expected))
         everyone = {lead["id"] for lead in shop.leads}
         assert shop.found(~segment) == sorted(everyone - set(expected))
         assert shop.found(Segment.from_json(segment.to_json())) == expected
 
     check()
+
+
+def test_bitmaps_count_every_segment_of_theirs(shop):
+    @given(COUNTED)
+    @settings(POOLED, max_examples=200)
+    def check(segment):
+        assert shop.counted(segment) == len(shop.expected(segment))
+        assert shop.counted(~segment) == len(shop.expected(~segment))
+
+    check()
+
+
+@pytest.mark.parametrize("score", [-(1 << 31), (1 << 31) - 1, -1, 0, 1, 5, 1 << 20])
+def test_bitmaps_count_any_score(shop, pool, score):
+    """Ranges next to each score, with scores of every size there."""
+    given = [-(1 << 31), (1 << 31) - 1, -1000, 1000, 1 << 20, -(1 << 20)]
+    pool.execute(
+        "insert into mailgenius.leads (workspace_id, id, email, score)"
+        " select %s::int4, 5000 + n, n || '@score.example', score from unnest(%s::int4[]) with ordinality given(score, n)",
+        (shop.number, given),
+    )
+    for limit in (score - 1, score, score + 1):
+        if -(1 << 31) <= limit < 1 << 31:
+            for segment in (Segment(score_min=limit), Segment(score_max=limit)):
+                assert shop.counted(segment) == len(shop.found(segment)), segment
+
+
+def test_what_bitmaps_cannot_tell_is_counted_row_by_row(shop):
+    leads = Leads(shop.pool)
+    for segment in (Segment(city="BR"), Segment(country="BR", attributes=[Attribute("plan", "exists")])):
+        assert shop.counted(segment) is None
+        assert leads.count("acme", segment) == len(shop.expected(segment))
+    many = Segment(any_of=[Segment(tags_any=[str(number)]) for number in range(100)])
+    assert shop.counted(many) is None
+    assert leads.count("acme", many) == 0
 
 
 def test_operators(shop):

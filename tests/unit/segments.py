@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -51,8 +52,9 @@ def segments(
     campaigns: st.SearchStrategy[int] = CAMPAIGNS,
     days: st.SearchStrategy[int] = DAYS,
     attribute: st.SearchStrategy[Attribute] | None = None,
+    without: Collection[str] = (),
 ) -> st.SearchStrategy[Segment]:
-    """Segments of every keyword, nested."""
+    """Segments of every keyword but those ``without``, nested."""
     if attribute is None:
         numbers = st.integers(-(1 << 63), (1 << 63) - 1) | st.floats(allow_nan=False, allow_infinity=False)
         attribute = attributes(TEXTS, TEXT | numbers | st.booleans() | st.just(""))
@@ -74,7 +76,7 @@ def segments(
     }
 
     def keywords(more: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[Segment]:
-        choices = {**plain, **more}
+        choices = {name: values for name, values in {**plain, **more}.items() if name not in without}
         names = st.lists(st.sampled_from(sorted(choices)), max_size=3, unique=True)
         made = names.flatmap(lambda chosen: st.fixed_dictionaries({name: choices[name] for name in chosen}))
         return made.map(valid).filter(lambda segment: segment is not None)

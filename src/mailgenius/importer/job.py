@@ -25,6 +25,7 @@ from mailgenius.importer.rejects import RejectsWriter
 from mailgenius.importer.report import SAMPLE, ImportPreview, ImportReport, PreviewRow, Progress
 from mailgenius.importer.source import Source, open_source
 from mailgenius.leads import Leads
+from mailgenius.leads.orders import ensure_orders
 from mailgenius.pool import Pool
 
 __all__ = ["Job", "OnProgress"]
@@ -169,6 +170,7 @@ class Job:
             lanes = self.ledger.reopen(entry, lanes)
         try:
             self.load(self.target(workspace_id, import_id, stamp, reading), reading, intake, lanes)
+            ensure_orders(self.pool)
             counts = self.ledger.totals(workspace_id, import_id)
             report = self.report(reading, intake, counts, import_id)
             self.ledger.finish(workspace_id, import_id, report)

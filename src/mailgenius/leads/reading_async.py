@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from .model import COLUMNS, Lead, LeadPage, LeadStats
 from .paging import check_order, cursor_to, keyset, read_cursor, turned
 from .search_text import search_params
+from .segment_bits import compile_bits
 from .segment_check import integer
 from .sql import query
+from .values import is_segment
 from .workspaces_async import Workspaces
 
 if TYPE_CHECKING:
@@ -39,6 +41,9 @@ class Reading(Workspaces):
         if segment is None:
             params = {"workspace": await self.workspace_id(workspace)}
             return int(await self._pool.fetch_value(query("lead_total"), params))
+        if (bits := compile_bits(is_segment("segment", segment), datetime.now(UTC))) is not None:
+            params = bits.params | {"workspace": await self.workspace_id(workspace)}
+            return int(await self._pool.fetch_value(query("lead_count_bits", **bits.parts), params))
         condition, params = await self._where(workspace, segment)
         return int(await self._pool.fetch_value(query("lead_count", segment=condition), params))
 
@@ -102,7 +107,7 @@ class Reading(Workspaces):
         return [_lead(row) for row in found]
 
     async def stats(self, workspace: str) -> LeadStats:
-        """What the workspace consists of, at one moment. Reads it as a whole."""
+        """What the workspace consists of, at one moment. Kept, so it takes milliseconds however many leads there are."""
         today = datetime.now(UTC).date()
         days = [today - timedelta(days=ago) for ago in range(DAYS - 1, -1, -1)]
         params = {"workspace": await self.workspace_id(workspace), "since": days[0], "top": TOP}

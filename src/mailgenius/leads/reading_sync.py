@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from .model import COLUMNS, Lead, LeadPage, LeadStats
 from .paging import check_order, cursor_to, keyset, read_cursor, turned
 from .search_text import search_params
+from .segment_bits import compile_bits
 from .segment_check import integer
 from .sql import query
+from .values import is_segment
 from .workspaces_sync import Workspaces
 
 if TYPE_CHECKING:
@@ -40,6 +42,9 @@ class Reading(Workspaces):
         if segment is None:
             params = {"workspace": self.workspace_id(workspace)}
             return int(self._pool.fetch_value(query("lead_total"), params))
+        if (bits := compile_bits(is_segment("segment", segment), datetime.now(UTC))) is not None:
+            params = bits.params | {"workspace": self.workspace_id(workspace)}
+            return int(self._pool.fetch_value(query("lead_count_bits", **bits.parts), params))
         condition, params = self._where(workspace, segment)
         return int(self._pool.fetch_value(query("lead_count", segment=condition), params))
 
@@ -103,7 +108,7 @@ class Reading(Workspaces):
         return [_lead(row) for row in found]
 
     def stats(self, workspace: str) -> LeadStats:
-        """What the workspace consists of, at one moment. Reads it as a whole."""
+        """What the workspace consists of, at one moment. Kept, so it takes milliseconds however many leads there are."""
         today = datetime.now(UTC).date()
         days = [today - timedelta(days=ago) for ago in range(DAYS - 1, -1, -1)]
         params = {"workspace": self.workspace_id(workspace), "since": days[0], "top": TOP}

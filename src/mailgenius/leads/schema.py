@@ -2,7 +2,8 @@
 
 Invariants: all pending migrations are applied in one transaction, so the schema is of one version or another, never
 between; an advisory lock lets several processes migrate at once, and the later ones find nothing to do; a migration
-that was applied is never edited (its checksum is kept).
+that was applied is never edited (its checksum is kept). Indexes that a small table does without are made here too, once
+it is large (``orders``).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import msgspec
 import psycopg
 
 from mailgenius.errors import SchemaError
+
+from .orders import make_orders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +79,7 @@ def _migrate(connection: psycopg.Connection[Any]) -> list[Migration]:
     applied = _applied(connection)
     pending = list(_pending(applied))
     if not pending:
+        make_orders(connection)
         return []
     if not applied:
         try:
@@ -103,6 +107,7 @@ def _migrate(connection: psycopg.Connection[Any]) -> list[Migration]:
             "insert into mailgenius.schema_migrations (number, name, checksum) values (%s, %s, %s)",
             (migration.number, migration.name, migration.checksum),
         )
+    make_orders(connection)
     return pending
 
 

@@ -18,4 +18,4 @@ def search_params(given: str) -> dict[str, Any]:
     whole = validate_email(looked_for, allow_quoted=True, allow_special_use=True).normalized  # an IDN domain, say
     prefix = whole or unicodedata.normalize("NFC", looked_for.lower())
     escaped = looked_for.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")
-    return {"prefix": prefix, "end": prefix + _LAST, "pattern": f"%{escaped}%"}
+    return {"prefix": prefix, "end": prefix + _LAST, "text": looked_for, "pattern": f"%{escaped}%"}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -45,12 +45,17 @@ def compile(segment: Segment, now: datetime, alias: str = "l") -> tuple[str, dic
     """A boolean expression over ``mailgenius.leads`` under the name ``alias``, and its parameters.
 
     The caller adds ``l.workspace_id = %(workspace)s::int4`` and the parameter ``workspace``, which sub-queries need
-    too. ``now`` (with a time zone) is what "within N days" counts back from.
+    too. ``now`` (with a time zone): "within N days" counts back from its day in UTC.
     """
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,30}", alias):
         raise ConfigError(f"alias: {alias!r} is not a plain SQL name")
     writer = _Writer(moment("now", now), alias)
     return writer.segment(segment, True), writer.params
+
+
+def first_day(now: datetime, days: int) -> datetime:
+    """Where "within N days" begins: N days (UTC) before today. Whole days, so that an answer holds all day."""
+    return now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days)
 
 
 class _Writer:
@@ -107,7 +112,7 @@ class _Writer:
         if kind == "in":
             conditions.append(self.equals(f"{inner}.campaign_id", value, "int8"))
         else:
-            since = self.bind(self.now - timedelta(days=value), "timestamptz")
+            since = self.bind(first_day(self.now, value), "timestamptz")
             conditions.append(f"{inner}.created_at >= {since}")
         exists = f"exists (select from mailgenius.{table} {inner} where {' and '.join(conditions)})"
         return exists if wanted is not name.startswith("not_") else f"not {exists}"

@@ -1,0 +1,58 @@
+"""The indexes that pages by ``created_at`` and ``score`` read. The other orders have theirs from the beginning (``id``,
+``email``) or sort the workspace.
+
+A row's entry in such an index costs as much as the row itself, an index made at once a tenth of that. So there are none
+before they are worth it: the import that brings the table to ``ENOUGH`` leads makes them when it has loaded, or else the
+next ``migrate``; below that, sorting takes some milliseconds. Invariants: one session makes them, the others wait for it
+and find them; whoever may not make them leaves that to ``migrate``, run by the owner of the table.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+
+if TYPE_CHECKING:
+    from mailgenius.pool import Pool
+
+__all__ = ["ENOUGH", "INDEXES", "ensure_orders", "make_orders"]
+
+ENOUGH = 100_000
+INDEXES = {
+    "leads_created": "(workspace_id, created_at, id)",
+    "leads_score": "(workspace_id, score, id)",
+}
+LOCK = 0x6F7264657273  # "orders"
+
+
+def ensure_orders(pool: Pool) -> None:
+    """Makes the indexes if they are missing and there are enough leads. Writers of leads wait, readers do not."""
+    with pool.connection() as connection:
+        make_orders(connection)
+
+
+def make_orders(connection: psycopg.Connection[Any]) -> None:
+    """The same, in the caller's transaction if there is one."""
+    if not _missing(connection) or not _enough(connection):
+        return
+    try:
+        with connection.transaction():
+            connection.execute("select pg_advisory_xact_lock(%s)", (LOCK,))
+            connection.execute("set local maintenance_work_mem = '256MB'")
+            for name in _missing(connection):
+                connection.execute(f"create index {name} on mailgenius.leads {INDEXES[name]}".encode())
+    except psycopg.errors.InsufficientPrivilege:
+        return
+
+
+def _missing(connection: psycopg.Connection[Any]) -> list[str]:
+    rows = connection.execute(
+        "select indexname::text from pg_indexes where schemaname = 'mailgenius' and tablename = 'leads'"
+    ).fetchall()
+    return [name for name in INDEXES if (name,) not in rows]
+
+
+def _enough(connection: psycopg.Connection[Any]) -> bool:
+    found = connection.execute("select coalesce(sum(n), 0) >= %s from mailgenius.lead_counts", (ENOUGH,)).fetchone()
+    return bool(found and found[0])
