@@ -28,19 +28,23 @@ create table mailgenius.campaign_hours (
 )
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, vacuum_truncate = false);
 
--- Who did it, and how many times: what decides, with its primary key, which activity is the first one of a lead. It also
--- answers "opened in campaign X" without an index on lead_activities. Two transactions wait for one another only if both
--- write of the same lead, campaign and kind: which of them is the first cannot be known otherwise.
-create table mailgenius.campaign_responses (
-    workspace_id  integer not null,
+-- Who did what in a campaign, and how many times: what decides, with its primary key, which activity is the first one of a
+-- lead. It also answers "opened in campaign X" without an index on lead_activities. Two transactions wait for one another
+-- only if both write of the same lead and campaign: which of them is the first cannot be known otherwise.
+create table mailgenius.campaign_leads (
     campaign_id   bigint not null,
-    kind          text collate "C" not null,
     lead_id       bigint not null,
-    n             integer not null,           -- activities
-    was           integer not null default 0, -- n before the last change: RETURNING shows only what is
-    primary key (workspace_id, campaign_id, kind, lead_id)
+    workspace_id  integer not null,
+    opens         integer not null,
+    clicks        integer not null,
+    unsubscribes  integer not null,
+    -- whether there were any before the last change: RETURNING shows only what is
+    opened        boolean not null default false,
+    clicked       boolean not null default false,
+    unsubscribed  boolean not null default false,
+    primary key (workspace_id, campaign_id, lead_id)
 )
-with (fillfactor = 90); -- n changes in place
+with (fillfactor = 90); -- the numbers change in place
 
 -- RFC 5321, RFC 3463: replies that begin with 5 are for good, those with 4 are not.
 create function mailgenius.send_kind(status text, error text) returns text language sql immutable parallel safe
@@ -49,8 +53,8 @@ return case when status <> 'bounced' then status
             when error like '4%' then 'bounced_soft'
             else 'bounced' end;
 
-create function mailgenius.hour_of_day(hour timestamp) returns smallint language sql immutable parallel safe
-return coalesce(extract(hour from hour), 0)::smallint; -- of infinity, the first
+create function mailgenius.hour_of_day(hour timestamptz) returns smallint language sql immutable parallel safe
+return coalesce(extract(hour from hour at time zone 'UTC'), 0)::smallint; -- of infinity, the first
 
 -- Folds the rows of one campaign; the number of rows saved. As fold_lead_counts: harmless at any time, for READ COMMITTED.
 create function mailgenius.fold_campaign_counts(workspace integer, campaign bigint) returns bigint
@@ -104,85 +108,69 @@ begin
 end
 $$;
 
--- Appends changes, given as arrays of the same length; an hour of NULL: none. Then throws the die of 0003 for each campaign.
-create function mailgenius.add_campaign_counts(
-    workspaces integer[], campaigns bigint[], kinds text[], at timestamp[], ns bigint[]
-) returns void
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    touched_workspaces integer[];
-    touched_campaigns bigint[];
-    rows bigint[];
-begin
-    if workspaces is null then
-        return;
-    end if;
-    with given as materialized (
-        select * from unnest(workspaces, campaigns, kinds, at, ns) as g (workspace_id, campaign_id, kind, hour, n)
-    ), totals as (
-        insert into mailgenius.campaign_counts (workspace_id, campaign_id, kind, n)
-        select workspace_id, campaign_id, kind, sum(n) from given group by 1, 2, 3 having sum(n) <> 0
-        returning workspace_id, campaign_id
-    ), hourly as (
-        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
-        select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
-        from (
-            select workspace_id, campaign_id, kind, hour, sum(n)::bigint as n
-            from given where hour is not null
-            group by 1, 2, 3, 4 having sum(n) <> 0
-        ) g
-        group by 1, 2, 3, 4
-        order by 1, 2, 3, 4 -- neighbours in one page: a screen asks for a range of days
-        returning workspace_id, campaign_id
-    ), touched as (
-        select workspace_id, campaign_id, count(*) as rows
-        from (table totals union all table hourly) t
-        group by 1, 2
-    )
-    select array_agg(workspace_id), array_agg(campaign_id), array_agg(t.rows)
-    into touched_workspaces, touched_campaigns, rows
-    from touched t;
-    if current_setting('transaction_isolation') = 'read committed' then
-        perform mailgenius.fold_campaign_counts(t.workspace_id, t.campaign_id)
-        from unnest(touched_workspaces, touched_campaigns, rows) as t (workspace_id, campaign_id, n)
-        where random() < 1.0 / 64 + t.n / 2000.0;
-    end if;
-end
-$$;
-
 -- Transition tables: `written` holds the new rows, but for DELETE, which has only old ones; `gone` the old rows of an UPDATE.
 create function mailgenius.count_sends() returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
-set timezone = 'UTC' -- of the hours
+set timezone = 'UTC' -- of days and hours
 as $$
 declare
     one integer := case tg_op when 'DELETE' then -1 else 1 end;
+    rows bigint;
+    appended bigint;
 begin
     if tg_op <> 'UPDATE' then
-        perform mailgenius.add_campaign_counts(
-            array_agg(g.workspace_id), array_agg(g.campaign_id), array_agg(g.kind), array_agg(g.hour), array_agg(g.n))
+        insert into mailgenius.campaign_counts (workspace_id, campaign_id, kind, n)
+        select workspace_id, campaign_id, mailgenius.send_kind(status, error), one * count(*) from written group by 1, 2, 3;
+        get diagnostics rows = row_count;
+        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
+        select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
         from (
             select workspace_id, campaign_id, mailgenius.send_kind(status, error) as kind,
-                   date_trunc('hour', created_at::timestamp) as hour, one * count(*) as n
+                   date_bin('1 hour', created_at, 'epoch') as hour, one * count(*) as n
             from written group by 1, 2, 3, 4
-        ) g;
+        ) h
+        group by 1, 2, 3, 4
+        order by 1, 2, 3, 4; -- neighbours in one page: a screen asks for a range of days
     else
-        perform mailgenius.add_campaign_counts(
-            array_agg(g.workspace_id), array_agg(g.campaign_id), array_agg(g.kind), array_agg(g.hour), array_agg(g.n))
+        -- Sums need no join of old rows with new ones; where nothing that counts changed, all of them are 0.
+        insert into mailgenius.campaign_counts (workspace_id, campaign_id, kind, n)
+        select workspace_id, campaign_id, kind, sum(sign)
         from (
-            select workspace_id, campaign_id, mailgenius.send_kind(status, error) as kind,
-                   date_trunc('hour', created_at::timestamp) as hour, sum(sign) as n
+            select workspace_id, campaign_id, mailgenius.send_kind(status, error) as kind, 1 as sign from written
+            union all
+            select workspace_id, campaign_id, mailgenius.send_kind(status, error), -1 from gone
+        ) both_sides
+        group by 1, 2, 3 having sum(sign) <> 0;
+        get diagnostics rows = row_count;
+        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
+        select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
+        from (
+            select workspace_id, campaign_id, kind, hour, sum(sign) as n
             from (
-                select workspace_id, campaign_id, status, error, created_at, 1 as sign from written
+                select workspace_id, campaign_id, mailgenius.send_kind(status, error) as kind,
+                       date_bin('1 hour', created_at, 'epoch') as hour, 1 as sign
+                from written
                 union all
-                select workspace_id, campaign_id, status, error, created_at, -1 from gone
+                select workspace_id, campaign_id, mailgenius.send_kind(status, error),
+                       date_bin('1 hour', created_at, 'epoch'), -1
+                from gone
             ) both_sides
             group by 1, 2, 3, 4 having sum(sign) <> 0
-        ) g;
+        ) h
+        group by 1, 2, 3, 4
+        order by 1, 2, 3, 4;
+    end if;
+    get diagnostics appended = row_count;
+
+    -- The die of 0003. A statement about many campaigns folds only some of them.
+    if rows + appended > 0 and random() < 1.0 / 64 + (rows + appended) / 2000.0
+        and current_setting('transaction_isolation') = 'read committed'
+    then
+        perform mailgenius.fold_campaign_counts(w.workspace_id, w.campaign_id)
+        from (select distinct workspace_id, campaign_id from written) w
+        order by random() limit 1 + (rows + appended) / 2000;
     end if;
     return null;
 end
@@ -196,80 +184,127 @@ set timezone = 'UTC'
 as $$
 declare
     one integer := case tg_op when 'DELETE' then -1 else 1 end;
-    workspaces integer[];
-    campaigns bigint[];
-    kinds text[];
-    at timestamp[];
-    ns bigint[];
-    none_left boolean;
+    rows bigint;
+    appended bigint;
 begin
-    -- `given` may be as long as the statement's rows and stays a table; what goes into arrays is short.
     if tg_op <> 'UPDATE' then
-        with given as materialized (
-            select workspace_id, campaign_id, kind collate "C" as kind, lead_id,
-                   date_trunc('hour', created_at::timestamp) as hour, one * count(*) as n
+        insert into mailgenius.campaign_counts (workspace_id, campaign_id, kind, n)
+        select workspace_id, campaign_id, kind, one * count(*)
+        from written where campaign_id is not null and kind in ('open', 'click', 'unsubscribe')
+        group by 1, 2, 3;
+        get diagnostics rows = row_count;
+        if rows = 0 then
+            return null;
+        end if;
+        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
+        select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
+        from (
+            select workspace_id, campaign_id, kind, date_bin('1 hour', created_at, 'epoch') as hour, one * count(*) as n
             from written where campaign_id is not null and kind in ('open', 'click', 'unsubscribe')
-            group by 1, 2, 3, 4, 5
-        ), changed as (
-            -- Sorted, so that two statements take these rows in one order.
-            insert into mailgenius.campaign_responses as r (workspace_id, campaign_id, kind, lead_id, n)
-            select workspace_id, campaign_id, kind, lead_id, sum(n) from given
             group by 1, 2, 3, 4
-            order by 1, 2, 3, 4
-            on conflict (workspace_id, campaign_id, kind, lead_id) do update set was = r.n, n = r.n + excluded.n
-            returning r.workspace_id, r.campaign_id, r.kind, (r.n > 0)::integer - (r.was > 0)::integer as n, r.n = 0 as none
-        ), sums as (
-            select workspace_id, campaign_id, kind, hour, sum(n)::bigint as n from given group by 1, 2, 3, 4
-            union all
-            select workspace_id, campaign_id, kind || '_unique', null, sum(n)
-            from changed group by 1, 2, 3 having sum(n) <> 0
+        ) h
+        group by 1, 2, 3, 4
+        order by 1, 2, 3, 4;
+        get diagnostics appended = row_count;
+        with changed as (
+            -- Sorted, so that two statements take these rows in one order.
+            insert into mailgenius.campaign_leads as r (workspace_id, campaign_id, lead_id, opens, clicks, unsubscribes)
+            select workspace_id, campaign_id, lead_id, one * count(*) filter (where kind = 'open'),
+                   one * count(*) filter (where kind = 'click'), one * count(*) filter (where kind = 'unsubscribe')
+            from written where campaign_id is not null and kind in ('open', 'click', 'unsubscribe')
+            group by 1, 2, 3
+            order by 1, 2, 3
+            on conflict (workspace_id, campaign_id, lead_id) do update
+            set opens = r.opens + excluded.opens, opened = r.opens > 0,
+                clicks = r.clicks + excluded.clicks, clicked = r.clicks > 0,
+                unsubscribes = r.unsubscribes + excluded.unsubscribes, unsubscribed = r.unsubscribes > 0
+            returning r.*
         )
-        select array_agg(s.workspace_id), array_agg(s.campaign_id), array_agg(s.kind), array_agg(s.hour), array_agg(s.n),
-               (select bool_or(c.none) from changed c)
-        into workspaces, campaigns, kinds, at, ns, none_left
-        from sums s;
-        if none_left then
-            delete from mailgenius.campaign_responses r
-            using (select distinct workspace_id, campaign_id, kind collate "C" as kind, lead_id from written) g
-            where (r.workspace_id, r.campaign_id, r.kind, r.lead_id) = (g.workspace_id, g.campaign_id, g.kind, g.lead_id)
-              and r.n = 0;
+        insert into mailgenius.campaign_counts (workspace_id, campaign_id, kind, n)
+        select c.workspace_id, c.campaign_id, one.kind, sum(one.n)
+        from changed c
+        cross join lateral (values
+            ('open_unique', (opens > 0)::integer - opened::integer),
+            ('click_unique', (clicks > 0)::integer - clicked::integer),
+            ('unsubscribe_unique', (unsubscribes > 0)::integer - unsubscribed::integer)) as one (kind, n)
+        where one.n <> 0
+        group by 1, 2, 3 having sum(one.n) <> 0;
+        if one < 0 then
+            delete from mailgenius.campaign_leads r
+            using (select distinct workspace_id, campaign_id, lead_id from written where campaign_id is not null) w
+            where r.workspace_id = w.workspace_id and r.campaign_id = w.campaign_id and r.lead_id = w.lead_id
+              and r.opens = 0 and r.clicks = 0 and r.unsubscribes = 0;
         end if;
     else
-        with given as materialized (
-            select workspace_id, campaign_id, kind collate "C" as kind, lead_id,
-                   date_trunc('hour', created_at::timestamp) as hour, sum(sign) as n
+        insert into mailgenius.campaign_counts (workspace_id, campaign_id, kind, n)
+        select workspace_id, campaign_id, kind, sum(sign)
+        from (
+            select workspace_id, campaign_id, kind, 1 as sign from written
+            union all
+            select workspace_id, campaign_id, kind, -1 from gone
+        ) both_sides
+        where campaign_id is not null and kind in ('open', 'click', 'unsubscribe')
+        group by 1, 2, 3 having sum(sign) <> 0;
+        get diagnostics rows = row_count;
+        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
+        select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
+        from (
+            select workspace_id, campaign_id, kind, date_bin('1 hour', created_at, 'epoch') as hour, sum(sign) as n
             from (
-                select workspace_id, campaign_id, kind, lead_id, created_at, 1 as sign from written
+                select workspace_id, campaign_id, kind, created_at, 1 as sign from written
                 union all
-                select workspace_id, campaign_id, kind, lead_id, created_at, -1 from gone
+                select workspace_id, campaign_id, kind, created_at, -1 from gone
             ) both_sides
             where campaign_id is not null and kind in ('open', 'click', 'unsubscribe')
-            group by 1, 2, 3, 4, 5 having sum(sign) <> 0
+            group by 1, 2, 3, 4 having sum(sign) <> 0
+        ) h
+        group by 1, 2, 3, 4
+        order by 1, 2, 3, 4;
+        get diagnostics appended = row_count;
+        with sums as (
+            select workspace_id, campaign_id, lead_id, kind, sum(sign) as n
+            from (
+                select workspace_id, campaign_id, lead_id, kind, 1 as sign from written
+                union all
+                select workspace_id, campaign_id, lead_id, kind, -1 from gone
+            ) both_sides
+            where campaign_id is not null and kind in ('open', 'click', 'unsubscribe')
+            group by 1, 2, 3, 4 having sum(sign) <> 0
         ), changed as (
-            insert into mailgenius.campaign_responses as r (workspace_id, campaign_id, kind, lead_id, n)
-            select workspace_id, campaign_id, kind, lead_id, sum(n) from given
-            group by 1, 2, 3, 4 having sum(n) <> 0
-            order by 1, 2, 3, 4
-            on conflict (workspace_id, campaign_id, kind, lead_id) do update set was = r.n, n = r.n + excluded.n
-            returning r.workspace_id, r.campaign_id, r.kind, (r.n > 0)::integer - (r.was > 0)::integer as n, r.n = 0 as none
-        ), sums as (
-            select workspace_id, campaign_id, kind, hour, sum(n)::bigint as n from given group by 1, 2, 3, 4 having sum(n) <> 0
-            union all
-            select workspace_id, campaign_id, kind || '_unique', null, sum(n)
-            from changed group by 1, 2, 3 having sum(n) <> 0
+            insert into mailgenius.campaign_leads as r (workspace_id, campaign_id, lead_id, opens, clicks, unsubscribes)
+            select workspace_id, campaign_id, lead_id, coalesce(sum(n) filter (where kind = 'open'), 0),
+                   coalesce(sum(n) filter (where kind = 'click'), 0), coalesce(sum(n) filter (where kind = 'unsubscribe'), 0)
+            from sums
+            group by 1, 2, 3
+            order by 1, 2, 3
+            on conflict (workspace_id, campaign_id, lead_id) do update
+            set opens = r.opens + excluded.opens, opened = r.opens > 0,
+                clicks = r.clicks + excluded.clicks, clicked = r.clicks > 0,
+                unsubscribes = r.unsubscribes + excluded.unsubscribes, unsubscribed = r.unsubscribes > 0
+            returning r.*
         )
-        select array_agg(s.workspace_id), array_agg(s.campaign_id), array_agg(s.kind), array_agg(s.hour), array_agg(s.n),
-               (select bool_or(c.none) from changed c)
-        into workspaces, campaigns, kinds, at, ns, none_left
-        from sums s;
-        if none_left then
-            delete from mailgenius.campaign_responses r
-            using (select distinct workspace_id, campaign_id, kind collate "C" as kind, lead_id from gone) g
-            where (r.workspace_id, r.campaign_id, r.kind, r.lead_id) = (g.workspace_id, g.campaign_id, g.kind, g.lead_id)
-              and r.n = 0;
-        end if;
+        insert into mailgenius.campaign_counts (workspace_id, campaign_id, kind, n)
+        select c.workspace_id, c.campaign_id, one.kind, sum(one.n)
+        from changed c
+        cross join lateral (values
+            ('open_unique', (opens > 0)::integer - opened::integer),
+            ('click_unique', (clicks > 0)::integer - clicked::integer),
+            ('unsubscribe_unique', (unsubscribes > 0)::integer - unsubscribed::integer)) as one (kind, n)
+        where one.n <> 0
+        group by 1, 2, 3 having sum(one.n) <> 0;
+        delete from mailgenius.campaign_leads r
+        using (select distinct workspace_id, campaign_id, lead_id from gone where campaign_id is not null) g
+        where r.workspace_id = g.workspace_id and r.campaign_id = g.campaign_id and r.lead_id = g.lead_id
+          and r.opens = 0 and r.clicks = 0 and r.unsubscribes = 0;
     end if;
-    perform mailgenius.add_campaign_counts(workspaces, campaigns, kinds, at, ns);
+
+    if rows + appended > 0 and random() < 1.0 / 64 + (rows + appended) / 2000.0
+        and current_setting('transaction_isolation') = 'read committed'
+    then
+        perform mailgenius.fold_campaign_counts(w.workspace_id, w.campaign_id)
+        from (select distinct workspace_id, campaign_id from written where campaign_id is not null) w
+        order by random() limit 1 + (rows + appended) / 2000;
+    end if;
     return null;
 end
 $$;
@@ -290,13 +325,17 @@ begin
     delete from mailgenius.campaign_counts where kind not in ('open', 'click', 'unsubscribe')
         and kind not in ('open_unique', 'click_unique', 'unsubscribe_unique');
     delete from mailgenius.campaign_hours where kind not in ('open', 'click', 'unsubscribe');
-    perform mailgenius.add_campaign_counts(
-        array_agg(g.workspace_id), array_agg(g.campaign_id), array_agg(g.kind), array_agg(g.hour), array_agg(g.n))
-    from (
+    with sums as materialized (
         select workspace_id, campaign_id, mailgenius.send_kind(status, error) as kind,
-               date_trunc('hour', created_at::timestamp) as hour, count(*) as n
+               date_bin('1 hour', created_at, 'epoch') as hour, count(*) as n
         from mailgenius.email_sends group by 1, 2, 3, 4
-    ) g;
+    ), totals as (
+        insert into mailgenius.campaign_counts (workspace_id, campaign_id, kind, n)
+        select workspace_id, campaign_id, kind, sum(n) from sums group by 1, 2, 3
+    )
+    insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
+    select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
+    from sums group by 1, 2, 3, 4 order by 1, 2, 3, 4;
 end
 $$;
 
@@ -315,24 +354,33 @@ begin
     delete from mailgenius.campaign_counts where kind in ('open', 'click', 'unsubscribe')
         or kind in ('open_unique', 'click_unique', 'unsubscribe_unique');
     delete from mailgenius.campaign_hours where kind in ('open', 'click', 'unsubscribe');
-    delete from mailgenius.campaign_responses;
-    insert into mailgenius.campaign_responses (workspace_id, campaign_id, kind, lead_id, n)
-    select workspace_id, campaign_id, kind collate "C", lead_id, count(*)
+    delete from mailgenius.campaign_leads;
+    insert into mailgenius.campaign_leads (workspace_id, campaign_id, lead_id, opens, clicks, unsubscribes)
+    select workspace_id, campaign_id, lead_id, count(*) filter (where kind = 'open'),
+           count(*) filter (where kind = 'click'), count(*) filter (where kind = 'unsubscribe')
     from mailgenius.lead_activities
     where campaign_id is not null and kind in ('open', 'click', 'unsubscribe')
-    group by 1, 2, 3, 4
-    order by 1, 2, 3, 4;
-    perform mailgenius.add_campaign_counts(
-        array_agg(g.workspace_id), array_agg(g.campaign_id), array_agg(g.kind), array_agg(g.hour), array_agg(g.n))
-    from (
-        select workspace_id, campaign_id, kind, date_trunc('hour', created_at::timestamp) as hour, count(*) as n
+    group by 1, 2, 3
+    order by 1, 2, 3;
+    with sums as materialized (
+        select workspace_id, campaign_id, kind, date_bin('1 hour', created_at, 'epoch') as hour, count(*) as n
         from mailgenius.lead_activities
         where campaign_id is not null and kind in ('open', 'click', 'unsubscribe')
         group by 1, 2, 3, 4
+    ), totals as (
+        insert into mailgenius.campaign_counts (workspace_id, campaign_id, kind, n)
+        select workspace_id, campaign_id, kind, sum(n) from sums group by 1, 2, 3
         union all
-        select workspace_id, campaign_id, kind || '_unique', null, count(*)
-        from mailgenius.campaign_responses group by 1, 2, 3
-    ) g;
+        select l.workspace_id, l.campaign_id, one.kind, count(*)
+        from mailgenius.campaign_leads l
+        cross join lateral (values ('open_unique', opens), ('click_unique', clicks), ('unsubscribe_unique', unsubscribes))
+            as one (kind, n)
+        where one.n > 0
+        group by 1, 2, 3
+    )
+    insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
+    select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
+    from sums group by 1, 2, 3, 4 order by 1, 2, 3, 4;
 end
 $$;
 
