@@ -16,6 +16,9 @@ from mailgenius.servers import postgres
 STATUSES = ("queued", "sent", "delivered", "bounced", "complained", "failed")
 ERRORS = (None, "550 5.1.1 no such user", "4.2.2 mailbox full", "odd")
 KINDS = ("open", "click", "unsubscribe", "note")
+EVERY_THREE_HOURS = (
+    " '2025-12-30 23:59:59.999999+00'::timestamptz + i * interval '3 hours 7 minutes' from generate_series(1, 600) i"
+)
 COUNTED = "campaign_id is not null and kind in ('open', 'click', 'unsubscribe')"
 
 # Both sides in one statement, so in one snapshot.
@@ -79,7 +82,7 @@ def conn(database):
 
 @pytest.fixture
 def seeded(conn):
-    """Two workspaces with three campaigns each, all statuses, two months with partitions of their own and others without."""
+    """Two workspaces with three campaigns each, all statuses, months with partitions of their own and others without."""
     for parent in ("email_sends", "lead_activities"):
         for day in ("2026-01-01", "2026-02-01"):
             conn.execute("select mailgenius.create_month(%s, %s)", (parent, day))
@@ -87,14 +90,13 @@ def seeded(conn):
         values = {"w": workspace, "statuses": list(STATUSES), "kinds": list(KINDS), "errors": list(ERRORS)}
         conn.execute(
             "insert into mailgenius.email_sends (workspace_id, campaign_id, lead_id, email, status, error, created_at)"
-            " select %(w)s, 1 + i %% 3, i, 'u' || i, (%(statuses)s::text[])[1 + i %% 6], (%(errors)s::text[])[1 + i / 6 %% 4],"
-            " '2025-12-30 23:59:59.999999+00'::timestamptz + i * interval '3 hours 7 minutes' from generate_series(1, 600) i",
+            " select %(w)s, 1 + i %% 3, i, 'u' || i, (%(statuses)s::text[])[1 + i %% 6],"
+            " (%(errors)s::text[])[1 + i / 6 %% 4]," + EVERY_THREE_HOURS,
             values,
         )
         conn.execute(
             "insert into mailgenius.lead_activities (workspace_id, campaign_id, lead_id, kind, created_at)"
-            " select %(w)s, nullif(i %% 4, 0), i / 5, (%(kinds)s::text[])[1 + i %% 7 %% 4],"
-            " '2025-12-30 23:59:59.999999+00'::timestamptz + i * interval '3 hours 7 minutes' from generate_series(1, 600) i",
+            " select %(w)s, nullif(i %% 4, 0), i / 5, (%(kinds)s::text[])[1 + i %% 7 %% 4]," + EVERY_THREE_HOURS,
             values,
         )
     assert differences(conn) == []
@@ -105,8 +107,10 @@ def seeded(conn):
 
 SEND = "insert into mailgenius.email_sends (workspace_id, campaign_id, lead_id, email, status, error, created_at) "
 ACT = "insert into mailgenius.lead_activities (workspace_id, campaign_id, lead_id, kind, created_at) "
+FOLD = "select mailgenius.fold_campaign_counts(w, c) from generate_series(1, 3) w, generate_series(1, 9) c"
 EVERY_KIND = {
-    "send": SEND + "values (1, 1, 1, 'a', 'queued', null, now()), (3, 9, 1, 'a', 'bounced', '5', '2026-01-31 23:00+00')",
+    "send": SEND
+    + "values (1, 1, 1, 'a', 'queued', null, now()), (3, 9, 1, 'a', 'bounced', '5', '2026-01-31 23:00+00')",
     "send nothing": SEND + "select 1, 1, 1, 'a', 'queued', null, now() where false",
     "send into a month": SEND.replace("email_sends", "email_sends_2026_01")
     + "values (1, 1, 1, 'a', 'sent', null, '2026-01-05 10:00+00')",
@@ -116,7 +120,8 @@ EVERY_KIND = {
     "error of all": "update mailgenius.email_sends set error = '5' where status = 'bounced'",
     "other columns": "update mailgenius.email_sends set message_id = id::text",
     "to another month": "update mailgenius.email_sends set created_at = created_at + interval '20 days'",
-    "to another campaign": "update mailgenius.email_sends set campaign_id = campaign_id + 1, workspace_id = 3 where lead_id < 9",
+    "to another campaign": "update mailgenius.email_sends set campaign_id = campaign_id + 1, workspace_id = 3"
+    " where lead_id < 9",
     "forever": "update mailgenius.email_sends set created_at = 'infinity' where lead_id < 20",
     "unsend": "delete from mailgenius.email_sends where lead_id % 3 = 0",
     "unsend a month": "delete from mailgenius.email_sends_2026_01",
@@ -165,7 +170,7 @@ def test_every_kind_of_statement(seeded, statement):
         if end != "commit":
             now = seeded.execute("select kind, sum(n) from mailgenius.campaign_counts group by 1 order by 1").fetchall()
             assert now == before
-    seeded.execute("select mailgenius.fold_campaign_counts(w, c) from generate_series(1, 3) w, generate_series(1, 9) c")
+    seeded.execute(FOLD)
     assert differences(seeded) == []
 
 
@@ -175,7 +180,8 @@ def test_copy_counts(seeded):
             f"copy mailgenius.{table} (workspace_id, campaign_id, lead_id, email, status, created_at) from stdin"
         ) as copy:
             for number in range(1000):
-                copy.write_row((1, 1 + number % 3, number, "a", STATUSES[number % 6], f"2026-01-{1 + number % 31} 10:00+00"))
+                day = f"2026-01-{1 + number % 31} 10:00+00"
+                copy.write_row((1, 1 + number % 3, number, "a", STATUSES[number % 6], day))
         assert differences(seeded) == []
 
 
@@ -190,15 +196,17 @@ def test_updates_of_other_columns_leave_nothing_behind(seeded):
 def test_an_hour_is_an_hour_in_utc(conn):
     for zone in ("Asia/Kathmandu", "America/Sao_Paulo"):
         conn.execute(f"set timezone = '{zone}'")
-        conn.execute(SEND + "select 1, 1, i, 'a', 'sent', null, now() + i * interval '11 minutes' from generate_series(1, 99) i")
-        conn.execute(ACT + "select 1, 1, i, 'open', now() + i * interval '11 minutes' from generate_series(1, 99) i")
+        when = "now() + i * interval '11 minutes' from generate_series(1, 99) i"
+        conn.execute(SEND + "select 1, 1, i, 'a', 'sent', null, " + when)
+        conn.execute(ACT + "select 1, 1, i, 'open', " + when)
         assert differences(conn) == []
 
 
 def test_writing_needs_no_right_to_write_counters(seeded):
     seeded.execute("do $$ begin create role mg_sender; exception when duplicate_object then end $$")
     seeded.execute("grant usage on schema mailgenius to mg_sender")
-    seeded.execute("grant select, insert, update, delete on mailgenius.email_sends, mailgenius.lead_activities to mg_sender")
+    for table in ("email_sends", "lead_activities"):
+        seeded.execute(f"grant select, insert, update, delete on mailgenius.{table} to mg_sender")
     seeded.execute("set role mg_sender")
     for kind in ("send", "status of all", "opens", "another lead", "delete some"):
         seeded.execute(EVERY_KIND[kind])
@@ -335,7 +343,7 @@ def test_many_writers_folders_and_readers_at_once(database, seeded):
         try:
             with psycopg.connect(database, autocommit=True) as mine:
                 while not done.is_set():
-                    mine.execute("select mailgenius.fold_campaign_counts(w, c) from generate_series(1, 2) w, generate_series(1, 3) c")
+                    mine.execute(FOLD)
         except BaseException as error:
             failures.append(error)
 
@@ -364,7 +372,10 @@ def test_many_writers_folders_and_readers_at_once(database, seeded):
 
 
 def test_the_migration_and_recounts_count_what_is_there(seeded):
-    kept = "select workspace_id, campaign_id, kind, sum(n) from mailgenius.campaign_counts group by 1, 2, 3 order by 1, 2, 3"
+    kept = (
+        "select workspace_id, campaign_id, kind, sum(n) from mailgenius.campaign_counts"
+        " group by 1, 2, 3 order by 1, 2, 3"
+    )
     before = seeded.execute(kept).fetchall()
     seeded.execute("update mailgenius.campaign_counts set n = n + 7")
     seeded.execute("delete from mailgenius.campaign_hours where id % 2 = 0")
@@ -374,9 +385,10 @@ def test_the_migration_and_recounts_count_what_is_there(seeded):
     assert differences(seeded) == []
     assert seeded.execute(kept).fetchall() == before
     for name in ("recount_sends", "recount_activities"):
-        with pytest.raises(psycopg.errors.InvalidTransactionState), seeded.transaction():
-            seeded.execute("set transaction isolation level repeatable read")
+        seeded.execute("set default_transaction_isolation = 'repeatable read'")
+        with pytest.raises(psycopg.errors.InvalidTransactionState):
             seeded.execute(f"select mailgenius.{name}()")
+        seeded.execute("reset default_transaction_isolation")
 
 
 @pytest.mark.faults

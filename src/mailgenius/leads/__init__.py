@@ -3,6 +3,8 @@
 from ._async import AsyncLeads
 from ._sync import Leads
 from .attribute import Attribute
+from .campaign import CampaignPoint, CampaignStats
+from .merge import DuplicateGroup, DuplicatePage, Merged
 from .model import SUPPRESSION_REASONS, Lead, LeadPage, LeadStats, Upserted, check_slug
 from .schema import Migration, MigrationStatus, check_schema, migrate, migration_status, migrations
 from .segment import Segment
@@ -11,10 +13,15 @@ __all__ = [
     "SUPPRESSION_REASONS",
     "AsyncLeads",
     "Attribute",
+    "CampaignPoint",
+    "CampaignStats",
+    "DuplicateGroup",
+    "DuplicatePage",
     "Lead",
     "LeadPage",
     "LeadStats",
     "Leads",
+    "Merged",
     "Migration",
     "MigrationStatus",
     "Segment",

@@ -86,6 +86,14 @@ class Writing(Workspaces):
         params = {"workspace": await self.ensure_workspace(workspace), "emails": list(emails), "reason": reason}
         return await self._pool.execute(query("suppress"), params)
 
+    async def unsuppress(self, workspace: str, emails: str | Iterable[str], *, erased: bool = False) -> int:
+        """Takes addresses, in any spelling, off the suppression list; how many were on it. Leads keep their status.
+
+        ``erased``: also those of whom ``delete`` left a hash. Do it only if they themselves ask for it.
+        """
+        params = {"emails": addresses("emails", emails), "erased": erased}
+        return await self._pool.execute(query("unsuppress"), params | {"workspace": await self.workspace_id(workspace)})
+
     async def delete(self, workspace: str, which: str | Iterable[str] | Segment, *, erase: bool = True) -> int:
         """Deletes leads (addresses in any spelling, or a segment) with their sends and activities; how many leads.
 
