@@ -41,15 +41,21 @@ with events as (
     union all
     select 'hour', workspace_id, campaign_id, kind, hour, count(*) from events where isfinite(hour) group by 2, 3, 4, 5
     union all
+    select 'day', workspace_id, campaign_id, kind, date_trunc('day', hour), count(*)
+    from events where isfinite(hour) group by 2, 3, 4, 5
+    union all
     select 'response ' || lead_id, workspace_id, campaign_id, kind, null, count(*)
     from events where lead_id is not null group by lead_id, 2, 3, 4
 ), kept as (
     select 'total' as which, workspace_id, campaign_id, kind, null::timestamp as hour, sum(n)::int8 as n
     from mailgenius.campaign_counts group by 2, 3, 4 having sum(n) <> 0
     union all
-    select 'hour', workspace_id, campaign_id, kind, day + make_interval(hours => hour), sum(n)::int8
+    select 'hour', workspace_id, campaign_id, kind, day + make_interval(hours => hour), sum(u.n)::int8
     from mailgenius.campaign_hours h, unnest(h.hours, h.ns) as u (hour, n)
-    where isfinite(day) group by 2, 3, 4, 5 having sum(n) <> 0
+    where isfinite(day) group by 2, 3, 4, 5 having sum(u.n) <> 0
+    union all
+    select 'day', workspace_id, campaign_id, kind, day::timestamp, sum(n)::int8
+    from mailgenius.campaign_hours where isfinite(day) group by 2, 3, 4, 5 having sum(n) <> 0
     union all
     select 'response ' || lead_id, workspace_id, campaign_id, kind, null, n
     from mailgenius.campaign_leads, lateral (values ('open', opens), ('click', clicks), ('unsubscribe', unsubscribes))

@@ -76,6 +76,8 @@ def test_by_day_and_hour(database: str) -> None:
         assert later[0].at == datetime(2026, 3, 2, tzinfo=UTC)
         some = leads.campaign_series("acme", spring, by="hour", since=since, until=until)
         assert [point.at.hour for point in some] == [0]
+        some = leads.campaign_series("acme", spring, since=since, until=datetime(2026, 3, 3, 0, 0, 1, tzinfo=UTC))
+        assert [point.at.day for point in some] == [2, 3]
         assert leads.campaign_series("acme", 999) == []
 
 
@@ -86,7 +88,8 @@ def test_the_campaigns_of_a_workspace(database: str) -> None:
         found = leads.campaigns("acme")
         assert [one.id for one in found] == numbers[::-1]
         assert [one.sent for one in found] == [0, 0, 0, 6, 0]
-        assert found[0].open_rate is found[0].first_sent is None
+        assert found[0].open_rate is None
+        assert (leads.campaign_stats("acme", numbers[0])).first_sent is None
         page = leads.campaigns("acme", limit=2)
         assert [one.name for one in page] == ["C4", "C3"]
         assert [one.name for one in leads.campaigns("acme", limit=2, before=page[-1].id)] == ["C2", "C1"]

@@ -3,7 +3,7 @@
 from ._async import AsyncLeads
 from ._sync import Leads
 from .attribute import Attribute
-from .campaign import CampaignPoint, CampaignStats
+from .campaign import CampaignCounts, CampaignPoint, CampaignStats
 from .merge import DuplicateGroup, DuplicatePage, Merged
 from .model import SUPPRESSION_REASONS, Lead, LeadPage, LeadStats, Upserted, check_slug
 from .schema import Migration, MigrationStatus, check_schema, migrate, migration_status, migrations
@@ -13,6 +13,7 @@ __all__ = [
     "SUPPRESSION_REASONS",
     "AsyncLeads",
     "Attribute",
+    "CampaignCounts",
     "CampaignPoint",
     "CampaignStats",
     "DuplicateGroup",

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
 from mailgenius.errors import ConfigError
 
-PERIODS = {"hour": timedelta(hours=1), "day": timedelta(days=1)}
+PERIODS = ("hour", "day")
 #: number -> the kinds of kept counters that it is the sum of
 _BOUNCED = ("bounced", "bounced_hard", "bounced_soft")
 SUMS: dict[str, tuple[str, ...]] = {
@@ -31,7 +31,7 @@ SUMS: dict[str, tuple[str, ...]] = {
 }
 
 
-class CampaignStats(msgspec.Struct, frozen=True, kw_only=True):
+class CampaignCounts(msgspec.Struct, frozen=True, kw_only=True):
     """A campaign and what became of it. Exact, at one moment. Rates are between 0 and 1; None: of nothing."""
 
     id: int
@@ -52,11 +52,6 @@ class CampaignStats(msgspec.Struct, frozen=True, kw_only=True):
     unique_clicks: int
     unsubscribes: int
     unique_unsubscribes: int
-    # The hour (UTC) in which it was: of sends, when they were created
-    first_sent: datetime | None
-    last_sent: datetime | None
-    first_activity: datetime | None
-    last_activity: datetime | None
 
     @property
     def reached(self) -> int:
@@ -92,6 +87,15 @@ class CampaignStats(msgspec.Struct, frozen=True, kw_only=True):
         return _rate(self.complained, self.reached)
 
 
+class CampaignStats(CampaignCounts, frozen=True, kw_only=True):
+    """The same, and when it was: the hour (UTC), of sends that in which they were created. None: never."""
+
+    first_sent: datetime | None
+    last_sent: datetime | None
+    first_activity: datetime | None
+    last_activity: datetime | None
+
+
 class CampaignPoint(msgspec.Struct, frozen=True, kw_only=True):
     """An hour or a day (UTC) of a campaign: sends by when they were created, activities by when they happened."""
 
@@ -109,36 +113,31 @@ class CampaignPoint(msgspec.Struct, frozen=True, kw_only=True):
     unsubscribes: int
 
 
-_IN_POINTS = CampaignPoint.__struct_fields__[1:]
+_NOTHING = dict.fromkeys(CampaignPoint.__struct_fields__[1:], 0)
+#: kind -> the numbers of a point that it belongs to
+_PARTS = {kind: [name for name in _NOTHING if kind in SUMS[name]] for kinds in SUMS.values() for kind in kinds}
+_TIMES = CampaignStats.__struct_fields__[len(CampaignCounts.__struct_fields__) :]
 
 
-def stats(row: Sequence[Any]) -> CampaignStats:
-    """From a row of ``campaign_stats.sql``."""
-    number, name, status, created_at, kinds, ns, *times = row
-    kept = dict(zip(kinds or (), ns or (), strict=True))
-    sums = {field: _sum(kept, kinds) for field, kinds in SUMS.items()}
-    first_sent, last_sent, first_activity, last_activity = times
-    return CampaignStats(
-        id=number,
-        name=name,
-        status=status,
-        created_at=created_at,
-        first_sent=first_sent,
-        last_sent=last_sent,
-        first_activity=first_activity,
-        last_activity=last_activity,
-        **sums,
-    )
+def counts(row: Sequence[Any]) -> CampaignCounts:
+    """From a row of ``campaigns.sql``."""
+    return CampaignCounts(**_counted(row))
+
+
+def stats(row: Sequence[Any], times: Sequence[Any]) -> CampaignStats:
+    """From a row of ``campaigns.sql`` and one of ``campaign_times.sql``."""
+    return CampaignStats(**_counted(row), **dict(zip(_TIMES, times, strict=True)))
 
 
 def points(rows: Iterable[Sequence[Any]]) -> list[CampaignPoint]:
-    """From rows of ``campaign_series.sql``: (moment, kind, count), in order of moments."""
+    """From rows (moment, kind, count) in order of moments."""
     moments: dict[datetime, dict[str, int]] = {}
     for at, kind, count in rows:
-        moments.setdefault(at.astimezone(UTC), {})[kind] = count
-    return [
-        CampaignPoint(at=at, **{field: _sum(kept, SUMS[field]) for field in _IN_POINTS}) for at, kept in moments.items()
-    ]
+        if (sums := moments.get(at)) is None:
+            sums = moments[at] = _NOTHING.copy()
+        for name in _PARTS[kind]:
+            sums[name] += count
+    return [CampaignPoint(at=at.astimezone(UTC), **sums) for at, sums in moments.items()]
 
 
 def check_period(by: str) -> str:
@@ -147,8 +146,11 @@ def check_period(by: str) -> str:
     return by
 
 
-def _sum(kept: Mapping[str, int], kinds: Iterable[str]) -> int:
-    return sum(kept.get(kind, 0) for kind in kinds)
+def _counted(row: Sequence[Any]) -> dict[str, Any]:
+    number, name, status, created_at, kinds, ns = row
+    kept: Mapping[str, int] = dict(zip(kinds or (), ns or (), strict=True))
+    sums = {name: sum(kept.get(kind, 0) for kind in parts) for name, parts in SUMS.items()}
+    return {"id": number, "name": name, "status": status, "created_at": created_at, **sums}
 
 
 def _rate(part: int, whole: int) -> float | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from mailgenius.errors import NotFound
 
-from .campaign import CampaignPoint, CampaignStats, check_period, points, stats
+from .campaign import CampaignCounts, CampaignPoint, CampaignStats, check_period, counts, points, stats
 from .segment_check import integer, many, moment
 from .sql import query
 from .workspaces_sync import Workspaces
@@ -19,14 +19,22 @@ _LAST = (1 << 63) - 1
 class Campaigns(Workspaces):
     def campaign_stats(self, workspace: str, campaign: int) -> CampaignStats:
         """What became of a campaign, exact and kept. ``NotFound`` if there is none with this number."""
-        found = self.campaigns(workspace, only=[campaign])
-        if not found:
+        params = {
+            "workspace": self.workspace_id(workspace),
+            "campaign": _number("campaign", campaign),
+            "before": _LAST,
+            "only": [campaign],
+            "limit": 1,
+        }
+        row = self._pool.fetch_one(query("campaigns"), params)
+        times = self._pool.fetch_one(query("campaign_times"), params)
+        if row is None or times is None:
             raise NotFound(f"There is no campaign {campaign} in workspace {workspace!r}.")
-        return found[0]
+        return stats(row, times)
 
     def campaigns(
         self, workspace: str, *, only: Iterable[int] | None = None, limit: int = 50, before: int | None = None
-    ) -> list[CampaignStats]:
+    ) -> list[CampaignCounts]:
         """The campaigns of a workspace with what became of them, the newest first; with ``only``, those of these
         numbers that there are. Up to ``limit`` (at most 1,000), and on from ``before``, the number of a campaign."""
         integer("limit", limit, low=1, high=1000)
@@ -36,7 +44,7 @@ class Campaigns(Workspaces):
             "only": None if only is None else list(many(_number, "only", list(only))),
             "limit": limit,
         }
-        return [stats(row) for row in self._pool.fetch(query("campaign_stats"), params)]
+        return [counts(row) for row in self._pool.fetch(query("campaigns"), params)]
 
     def campaign_series(
         self,
@@ -48,15 +56,15 @@ class Campaigns(Workspaces):
         until: datetime | None = None,
     ) -> list[CampaignPoint]:
         """A campaign by ``hour`` or ``day`` (UTC), the oldest first; those without anything are left out. From the hour
-        of ``since`` to before ``until``."""
+        or day of ``since`` on, and those that begin before ``until``."""
+        name = f"campaign_{check_period(by)}s"
         params = {
             "workspace": self.workspace_id(workspace),
             "campaign": _number("campaign", campaign),
-            "by": check_period(by),
             "since": None if since is None else moment("since", since),
             "until": None if until is None else moment("until", until),
         }
-        return points(self._pool.fetch(query("campaign_series"), params))
+        return points(self._pool.fetch(query(name), params))
 
 
 def _number(path: str, value: int) -> int:

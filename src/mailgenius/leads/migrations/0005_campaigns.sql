@@ -15,13 +15,14 @@ create table mailgenius.campaign_counts (
 )
 with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000, vacuum_truncate = false);
 
--- ns[i] of them in hour hours[i] (0 to 23) of the day, by created_at. The unique ones have no hour.
+-- n of them on the day, ns[i] in its hour hours[i] (0 to 23), by created_at. The unique ones have no hour.
 create table mailgenius.campaign_hours (
     workspace_id  integer not null,
     campaign_id   bigint not null,
     kind          text collate "C" not null,
     day           date not null,
     id            bigint generated always as identity,
+    n             bigint not null,
     hours         smallint[] not null,
     ns            bigint[] not null,
     primary key (workspace_id, campaign_id, kind, day, id)
@@ -98,8 +99,8 @@ begin
         from taken t cross join lateral unnest(t.hours, t.ns) as one (hour, n)
         group by 1, 2, 3 having sum(one.n) <> 0
     ), put as (
-        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
-        select workspace, campaign, kind, day, array_agg(hour order by hour), array_agg(n order by hour)
+        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, n, hours, ns)
+        select workspace, campaign, kind, day, sum(n), array_agg(hour order by hour), array_agg(n order by hour)
         from sums group by kind, day
         returning 1
     )
@@ -124,8 +125,8 @@ begin
         insert into mailgenius.campaign_counts (workspace_id, campaign_id, kind, n)
         select workspace_id, campaign_id, mailgenius.send_kind(status, error), one * count(*) from written group by 1, 2, 3;
         get diagnostics rows = row_count;
-        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
-        select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
+        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, n, hours, ns)
+        select workspace_id, campaign_id, kind, hour::date, sum(n), array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
         from (
             select workspace_id, campaign_id, mailgenius.send_kind(status, error) as kind,
                    date_bin('1 hour', created_at, 'epoch') as hour, one * count(*) as n
@@ -144,8 +145,8 @@ begin
         ) both_sides
         group by 1, 2, 3 having sum(sign) <> 0;
         get diagnostics rows = row_count;
-        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
-        select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
+        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, n, hours, ns)
+        select workspace_id, campaign_id, kind, hour::date, sum(n), array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
         from (
             select workspace_id, campaign_id, kind, hour, sum(sign) as n
             from (
@@ -196,8 +197,8 @@ begin
         if rows = 0 then
             return null;
         end if;
-        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
-        select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
+        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, n, hours, ns)
+        select workspace_id, campaign_id, kind, hour::date, sum(n), array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
         from (
             select workspace_id, campaign_id, kind, date_bin('1 hour', created_at, 'epoch') as hour, one * count(*) as n
             from written where campaign_id is not null and kind in ('open', 'click', 'unsubscribe')
@@ -246,8 +247,8 @@ begin
         where campaign_id is not null and kind in ('open', 'click', 'unsubscribe')
         group by 1, 2, 3 having sum(sign) <> 0;
         get diagnostics rows = row_count;
-        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
-        select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
+        insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, n, hours, ns)
+        select workspace_id, campaign_id, kind, hour::date, sum(n), array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
         from (
             select workspace_id, campaign_id, kind, date_bin('1 hour', created_at, 'epoch') as hour, sum(sign) as n
             from (
@@ -333,8 +334,8 @@ begin
         insert into mailgenius.campaign_counts (workspace_id, campaign_id, kind, n)
         select workspace_id, campaign_id, kind, sum(n) from sums group by 1, 2, 3
     )
-    insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
-    select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
+    insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, n, hours, ns)
+    select workspace_id, campaign_id, kind, hour::date, sum(n), array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
     from sums group by 1, 2, 3, 4 order by 1, 2, 3, 4;
 end
 $$;
@@ -378,8 +379,8 @@ begin
         where one.n > 0
         group by 1, 2, 3
     )
-    insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, hours, ns)
-    select workspace_id, campaign_id, kind, hour::date, array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
+    insert into mailgenius.campaign_hours (workspace_id, campaign_id, kind, day, n, hours, ns)
+    select workspace_id, campaign_id, kind, hour::date, sum(n), array_agg(mailgenius.hour_of_day(hour)), array_agg(n)
     from sums group by 1, 2, 3, 4 order by 1, 2, 3, 4;
 end
 $$;
