@@ -12,7 +12,7 @@ from mailgenius import _native, config, errors
 from mailgenius.cli.exits import MEANING
 from mailgenius.cli.parser import build_parser
 from mailgenius.importer import Importer, ImportReport, Progress
-from mailgenius.leads import Leads, Segment
+from mailgenius.leads import CampaignStats, Leads, Segment
 from mailgenius.leads.attribute import OPERATORS
 from mailgenius.leads.model import OUTCOMES
 from mailgenius.leads.paging import ORDERS
@@ -167,7 +167,7 @@ def test_keywords_of_segments() -> None:
 def test_calls_of_leads() -> None:
     text = page("leads.md")
     written = {}
-    for title in ("Reading", "Writing"):
+    for title in ("Reading", "Campaigns", "Duplicates", "Writing"):
         for row in rows(section(text, title)):
             for call in codes(row[0]):
                 name, _, arguments = call.partition("(")
@@ -180,6 +180,8 @@ def test_calls_of_leads() -> None:
         assert str(plain.replace(parameters=bare)).replace("'", '"') == f"({written[name]})"
     outcomes = {codes(row[0])[0] for row in rows(section(text, "Upserted")) if codes(row[0])}
     compare("docs/reference/leads.md, Upserted", set(OUTCOMES), outcomes)
+    fields = {name for row in rows(section(text, "CampaignStats")) for name in codes(row[0])}
+    compare("docs/reference/leads.md, CampaignStats", set(CampaignStats.__struct_fields__[4:]), fields)
     orders = section(text, "Reading").partition("**order** is one of")[2].partition(".")[0]
     assert codes(orders) == list(ORDERS)
 

@@ -198,7 +198,7 @@ async def test_a_sender_at_work_is_waited_for(database: str) -> None:
             await sender.execute("update mailgenius.email_sends set status = 'sent' where lead_id = %s", (other,))
             worker = rt.spawn(leads.merge, "acme", keep, other)
             while not await leads.pool.fetch_value(WAITING):
-                await rt.sleep(0)
+                pass
         merged = await worker.join()
         assert (merged.dropped, merged.sends) == (1, 1)
         assert await leads.pool.fetch("select lead_id, status from mailgenius.email_sends") == [(keep, "sent")]

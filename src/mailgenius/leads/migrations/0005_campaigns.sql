@@ -109,7 +109,8 @@ begin
 end
 $$;
 
--- Transition tables: `written` holds the new rows, but for DELETE, which has only old ones; `gone` the old rows of an UPDATE.
+-- Transition tables: `written` holds the new rows, but for DELETE, which has only old ones; `gone` the old rows of an
+-- UPDATE.
 create function mailgenius.count_sends() returns trigger
 language plpgsql
 security definer
@@ -411,8 +412,8 @@ declare
 begin
     execute format('create trigger count_inserted after insert on mailgenius.%I referencing new table as written'
                    ' for each statement execute function mailgenius.%I()', child, counter);
-    execute format('create trigger count_updated after update on mailgenius.%I referencing old table as gone new table as written'
-                   ' for each statement execute function mailgenius.%I()', child, counter);
+    execute format('create trigger count_updated after update on mailgenius.%I'
+                   ' referencing old table as gone new table as written for each statement execute function mailgenius.%I()', child, counter);
     execute format('create trigger count_deleted after delete on mailgenius.%I referencing old table as written'
                    ' for each statement execute function mailgenius.%I()', child, counter);
     execute format('create trigger count_truncated after truncate on mailgenius.%I'
