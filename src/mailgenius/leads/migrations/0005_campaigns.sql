@@ -275,7 +275,8 @@ begin
         ), changed as (
             insert into mailgenius.campaign_leads as r (workspace_id, campaign_id, lead_id, opens, clicks, unsubscribes)
             select workspace_id, campaign_id, lead_id, coalesce(sum(n) filter (where kind = 'open'), 0),
-                   coalesce(sum(n) filter (where kind = 'click'), 0), coalesce(sum(n) filter (where kind = 'unsubscribe'), 0)
+                   coalesce(sum(n) filter (where kind = 'click'), 0),
+                   coalesce(sum(n) filter (where kind = 'unsubscribe'), 0)
             from sums
             group by 1, 2, 3
             order by 1, 2, 3
@@ -413,7 +414,8 @@ begin
     execute format('create trigger count_inserted after insert on mailgenius.%I referencing new table as written'
                    ' for each statement execute function mailgenius.%I()', child, counter);
     execute format('create trigger count_updated after update on mailgenius.%I'
-                   ' referencing old table as gone new table as written for each statement execute function mailgenius.%I()', child, counter);
+                   ' referencing old table as gone new table as written'
+                   ' for each statement execute function mailgenius.%I()', child, counter);
     execute format('create trigger count_deleted after delete on mailgenius.%I referencing old table as written'
                    ' for each statement execute function mailgenius.%I()', child, counter);
     execute format('create trigger count_truncated after truncate on mailgenius.%I'
@@ -463,8 +465,8 @@ from unnest(array['email_sends', 'lead_activities']) as parent
 cross join lateral pg_partition_tree(('mailgenius.' || parent)::regclass) tree
 join pg_class c on c.oid = tree.relid;
 
--- What makes two leads look like one person. NULL: says nothing. An index on (workspace_id, key) makes pages of duplicates
--- fast; there is none, because every import would pay for it.
+-- What makes two leads look like one person. NULL: says nothing. An index on (workspace_id, key) spares pages of duplicates
+-- from reading the workspace; there is none, because every import would pay for it.
 
 -- The digits of a phone number, without 00 or + in front; at least seven.
 create function mailgenius.phone_key(phone text) returns text language sql immutable parallel safe
