@@ -13,7 +13,7 @@ from .model import Lead
 from .segment_check import MAX_VALUES, integer, many
 
 PREFERENCES = ("keep", "newest")
-#: by -> the SQL that makes two leads look like one person; see migration 0005
+#: by -> the SQL that makes two leads look like one person; see migration 0007
 KEYS = {
     "email": "mailgenius.mailbox_key(l.email)",
     "phone": "mailgenius.phone_key(l.phone)",

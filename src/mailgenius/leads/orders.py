@@ -54,5 +54,6 @@ def _missing(connection: psycopg.Connection[Any]) -> list[str]:
 
 
 def _enough(connection: psycopg.Connection[Any]) -> bool:
-    found = connection.execute("select coalesce(sum(n), 0) >= %s from mailgenius.lead_counts", (ENOUGH,)).fetchone()
-    return bool(found and found[0])
+    text = "select count(*) from (select from mailgenius.leads limit %s) l"
+    found = connection.execute(text, (ENOUGH,)).fetchone()
+    return found is not None and found[0] == ENOUGH
