@@ -28,6 +28,8 @@ SHELLS: dict[str, str] = {
     "pool/_async": "connections",
     "pool/_sync": "connections",
     "pool/aio": "connections shared by tasks",
+    "pool/connections_async": "connections, the clock",
+    "pool/connections_sync": "connections, the clock",
     "pool/conninfo": "connection strings, by the driver's own parser",
     "pool/deadlines_async": "the clock, connections",
     "pool/deadlines_sync": "the clock, connections",

@@ -1,0 +1,287 @@
+# Made from connections_async.py by `python -m tools.twin`: edit that one.
+"""Connections to one PostgreSQL: made when first needed, lent one by one, replaced when the server comes back.
+
+Invariants: nothing connects before the first use; a connection is handed out only if its socket shows no sign of
+death; a lost connection raises ``DatabaseUnavailable``; no password reaches an error or a repr. What sets a session up
+(read-only, prepared statements) is used only where the server is PostgreSQL itself, not a pooler in front of it. A
+forked child starts with a pool that has not connected.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+import traceback
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
+
+from mailgenius._native import Histogram
+from mailgenius.config import PoolSettings
+from mailgenius.errors import DatabaseUnavailable
+from mailgenius.pool import threads
+from mailgenius.pool.conninfo import parse, read_only, where
+from mailgenius.pool.deadlines_sync import Deadlines
+from mailgenius.pool.rows import Row
+from mailgenius.rt import threads as rt
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Connections", "brief"]
+
+_Inner: TypeAlias = "ConnectionPool[psycopg.Connection[Row]]"
+SUSPICIOUS = 0.3  # seconds without a connection after which we look whether the server is there at all
+
+
+class Connections:
+    """What of a pool is about connections; statements are its heirs' affair."""
+
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        settings: PoolSettings | None,
+        on_connect: Callable[[psycopg.Connection[Row]], rt.Awaits[None]] | None,
+        on_lost: Callable[[Exception], object] | None,
+        **chosen: Any,
+    ) -> None:
+        base = settings or PoolSettings()
+        chosen = {name: value for name, value in chosen.items() if value is not None}
+        if "max_size" in chosen and "min_size" not in chosen:
+            chosen["min_size"] = min(base.min_size, chosen["max_size"])
+        self.settings = PoolSettings(**({name: getattr(base, name) for name in base.__struct_fields__} | chosen))
+        self._parts = parse(conninfo, self.settings)
+        self._conninfo = make_conninfo("", **self._parts)
+        self._where = where(self._parts)
+        self._on_connect = on_connect
+        self._on_lost = on_lost
+        self._pool: _Inner | None = None
+        self._lock = rt.Lock()
+        self._closed = False
+        self._refused: tuple[float, str] | None = None  # when connecting failed last, and why
+        self._pooled = False  # there is a pooler between us and PostgreSQL
+        self._deadlines = Deadlines()
+        self._waited, self._held, self._connected = Histogram(), Histogram(), Histogram()
+        self._polls: weakref.WeakKeyDictionary[Any, select.poll] = weakref.WeakKeyDictionary()
+        self._borrowed: dict[int, tuple[float, traceback.StackSummary | None]] = {}
+        self._shared = self._make_shared()
+        _pools.add(self)
+
+    @property
+    def conninfo(self) -> str:
+        """The connection string, password included: for drivers, not for people."""
+        return self._conninfo
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes idle connections now and the others when they come back. Safe to repeat."""
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        self._shared.close()
+        if pool is not None:
+            pool.close()
+
+    def connection(self, *, timeout: float | None = None) -> Borrowed:
+        """``with`` gives a connection in autocommit mode, which goes back at the end of the block. ``timeout``:
+        seconds to wait for a free one."""
+        return Borrowed(self, self.settings.timeout if timeout is None else timeout)
+
+    def _checkout(self, timeout: float) -> tuple[_Inner, psycopg.Connection[Row]]:
+        """A connection and the inner pool it goes back to.
+
+        The inner pool reconnects in the background, pausing longer and longer, and tells nobody why it fails; its
+        callers wait for the whole timeout. So after a short wait we look ourselves: a server that is down is
+        reported at once, and one that is back gets a new inner pool instead of waiting for the pause to end.
+        """
+        began = time.monotonic()
+        deadline = began + timeout
+        wait = min(timeout, SUSPICIOUS)
+        while True:
+            pool = self._pool or self._opened(timeout)
+            try:
+                connection = pool.getconn(wait)
+            except PoolClosed:
+                if self._closed:
+                    raise DatabaseUnavailable(f"The pool for {self._where} is closed.") from None
+                wait = max(deadline - time.monotonic(), 0.001)  # replaced meanwhile
+            except PoolTimeout:
+                if pool.get_stats().get("connections_errors"):
+                    self._try_once(timeout)
+                    self._replace(pool)
+                elif time.monotonic() >= deadline:
+                    raise DatabaseUnavailable(
+                        f"No connection to {self._where} became free within {timeout:g} s; all of at most"
+                        f" {self.settings.max_size} were in use. Raise $.pool.max_size or $.pool.timeout, or give"
+                        " connections back sooner."
+                    ) from None
+                wait = max(deadline - time.monotonic(), 0.001)
+            else:
+                stack = None if self.settings.leak_after is None else traceback.extract_stack(limit=20)
+                now = time.monotonic()
+                self._waited.observe(now - began)
+                self._borrowed[id(connection)] = (now, stack)
+                return pool, connection
+
+    def _opened(self, timeout: float) -> _Inner:
+        began = time.monotonic()
+        with self._lock:
+            if self._closed:
+                raise DatabaseUnavailable(f"The pool for {self._where} is closed.")
+            if self._pool is None:
+                if self._refused is not None and self._refused[0] > began:  # somebody else tried, while we waited
+                    raise DatabaseUnavailable(self._refused[1])
+                self._try_once(timeout)  # a wrong password or a missing server is told at once
+                self._pool = self._make()
+            return self._pool
+
+    def _make(self) -> _Inner:
+        pool: _Inner = ConnectionPool(
+            self._conninfo,
+            min_size=self.settings.min_size,
+            max_size=self.settings.max_size,
+            timeout=self.settings.timeout,
+            max_idle=self.settings.max_idle,
+            max_lifetime=self.settings.max_lifetime,
+            kwargs={"autocommit": True, "prepare_threshold": None if self._pooled else 5},
+            configure=self._on_connect,
+            check=self._check,
+            open=False,
+            name="mailgenius",
+        )
+        pool.open()
+        return pool
+
+    def _replace(self, old: _Inner) -> None:
+        with self._lock:
+            if self._pool is not old or self._closed:
+                return
+            self._pool = self._make()
+        old.close()  # connections still in use are closed when they come back
+
+    def _try_once(self, timeout: float) -> None:
+        began = time.monotonic()
+        patience = min(
+            float(self._parts["connect_timeout"]), max(timeout, 2.0)
+        )  # less than 2 s the driver does not take
+        try:
+            with psycopg.Connection.connect(
+                self._conninfo, autocommit=True, connect_timeout=round(patience)
+            ) as connection:
+                self._connected.observe(time.monotonic() - began)
+                self._pooled = _behind_pooler(connection)
+        except psycopg.OperationalError as error:
+            why = f"Cannot connect to {self._where}: {brief(error)}"
+            self._refused = (time.monotonic(), why)
+            raise DatabaseUnavailable(why) from error
+        if self._pooled:
+            self._shared.connections = 0
+
+    def _check(self, connection: psycopg.Connection[Any]) -> None:
+        """Refuses a connection the server has closed; free of charge for a healthy one, whose idle socket has nothing
+        to read."""
+        poll = self._polls.get(connection)
+        if poll is None:
+            poll = self._polls[connection] = select.poll()
+            poll.register(connection.fileno(), select.POLLIN)
+        if poll.poll(0):  # a farewell, the end of the stream, or just a notice: a round trip tells
+            try:
+                ConnectionPool.check_connection(connection)
+            except psycopg.Error as error:
+                if self._on_lost is not None:
+                    self._on_lost(error)
+                raise
+
+    def _make_shared(self) -> threads.Shared:
+        return threads.Shared(
+            self._connect_shared,
+            connections=self.settings.shared_connections,
+            bound=self.settings.shared_bound,
+        )
+
+    def _connect_shared(self) -> psycopg.Connection[Any]:
+        """A read-only connection in a state that its session keeps; ``Elsewhere`` if there can be none."""
+        if self._closed:
+            raise DatabaseUnavailable(f"The pool for {self._where} is closed.")
+        try:
+            connection = psycopg.Connection.connect(read_only(self._parts), autocommit=True)
+        except psycopg.OperationalError as error:
+            if "startup parameter" in str(error):  # a pooler speaks
+                self._shared.connections = 0
+            raise threads.Elsewhere from None  # if the server is away, the other way says so better
+        if _behind_pooler(connection):
+            self._shared.connections = 0
+        return connection
+
+
+class Borrowed:
+    """A connection for the time of a block. (A class, since a generator would cost a tenth of a small read.)"""
+
+    __slots__ = ("_connection", "_inner", "_pool", "_timeout")
+
+    _inner: _Inner
+    _connection: psycopg.Connection[Row]
+
+    def __init__(self, pool: Connections, timeout: float) -> None:
+        self._pool = pool
+        self._timeout = timeout
+
+    def __enter__(self) -> psycopg.Connection[Row]:
+        self._inner, self._connection = self._pool._checkout(self._timeout)
+        return self._connection
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pool, connection = self._pool, self._connection
+        since, _ = pool._borrowed.pop(id(connection))
+        pool._held.observe(time.monotonic() - since)
+        closed = connection.closed
+        if not closed and not connection.autocommit:
+            connection.rollback()
+            connection.set_autocommit(True)
+        self._inner.putconn(connection)
+        if closed and isinstance(error, psycopg.OperationalError):
+            raise DatabaseUnavailable(f"The connection to {pool._where} was lost: {brief(error)}") from error
+
+
+_pools: weakref.WeakSet[Connections] = weakref.WeakSet()
+_inherited: list[object] = []
+
+
+def _after_fork_in_child() -> None:
+    """Connections and threads of the parent are not ours: start anew, and keep the old objects so that nothing of
+    them is finalised here."""
+    for pool in _pools:
+        pool._lock = rt.Lock()
+        _inherited.extend((pool._pool, pool._shared))
+        pool._pool = None
+        pool._shared = pool._make_shared()
+        pool._deadlines = Deadlines()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _behind_pooler(connection: psycopg.Connection[Any]) -> bool:
+    """A pooler answers with a process number of its own, not with that of the server's process."""
+    cursor = connection.execute("select pg_backend_pid()")
+    row = cursor.fetchone()
+    return row is None or row[0] != connection.pgconn.backend_pid
+
+
+def brief(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
