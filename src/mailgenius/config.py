@@ -15,6 +15,7 @@ import difflib
 import os
 import re
 import tomllib
+import typing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,8 +94,17 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     leak_after: float | None = None
     # Name shown in pg_stat_activity.
     application_name: str = "mailgenius"
+    # Standbys that serve reads of fetch while they are fresh enough, as URLs; in the environment with spaces between them.
+    replicas: tuple[str, ...] = ()
+    # Seconds that what a replica shows may be behind the primary; beyond, reads go to the primary.
+    replica_lag: float = 1.0
 
     def __post_init__(self) -> None:
+        given: Any = self.replicas  # by hand, it may be anything
+        if not isinstance(given, list | tuple) or not all(isinstance(url, str) and url.strip() for url in given):
+            raise ConfigError("$.pool.replicas: give a list of connection strings, one for each standby")
+        msgspec.structs.force_setattr(self, "replicas", tuple(given))
+        _require("$.pool.replica_lag", self.replica_lag, 0.05)
         _require("$.pool.min_size", self.min_size, 0)
         _require("$.pool.max_size", self.max_size, 1)
         _require("$.pool.timeout", self.timeout, 0.001)
@@ -109,6 +119,11 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
             _require("$.pool.leak_after", self.leak_after, 0)
         if self.min_size > self.max_size:
             raise ConfigError(f"$.pool.min_size: {self.min_size} is more than $.pool.max_size ({self.max_size})")
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown["replicas"] = tuple(redact(url) for url in self.replicas)
+        return f"PoolSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class ImporterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -182,6 +197,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
             value = getattr(self, name)
             if value is not None and (not value.strip() or "\0" in value):
                 raise ConfigError(f"$.{name}: is empty or holds a NUL; leave it out or give a value")
+        if self.pool.replicas and self.database_url is None:
+            raise ConfigError("$.pool.replicas: an embedded server has none; give $.database_url, the primary, as well")
         if self.importer.lanes > self.pool.max_size:
             raise ConfigError(
                 f"$.importer.lanes: {self.importer.lanes} is more than $.pool.max_size ({self.pool.max_size})"
@@ -313,6 +330,13 @@ def _read(path: str, section: type[msgspec.Struct], field: str, value: Any) -> A
     if not isinstance(value, _Text):
         return value
     kind = next(f.type for f in msgspec.structs.fields(section) if f.name == field)
+    if typing.get_origin(kind) is tuple:
+        for url in value.split():
+            if "://" not in url:  # part of a string such as "host=a dbname=b", which holds spaces itself
+                raise ConfigError(
+                    f"{path}: expected URLs (postgresql://…) with spaces between them, got {redact(url)!r}"
+                )
+        return value.split()
     try:
         return msgspec.convert(str(value), kind, strict=False)
     except msgspec.ValidationError as error:

@@ -33,6 +33,8 @@ SHELLS: dict[str, str] = {
     "pool/conninfo": "connection strings, by the driver's own parser",
     "pool/deadlines_async": "the clock, connections",
     "pool/deadlines_sync": "the clock, connections",
+    "pool/replicas_async": "connections, the clock, tasks",
+    "pool/replicas_sync": "connections, the clock, threads",
     "pool/threads": "connections",
     "rt/aio": "tasks",
     "rt/threads": "threads",

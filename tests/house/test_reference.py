@@ -106,7 +106,7 @@ def test_options_of_the_command_line() -> None:
 
 
 def shown(default: object) -> str:
-    if default is None:
+    if default is None or default == ():
         return "none"
     return f"{default:,}" if isinstance(default, int | float) else str(default)
 

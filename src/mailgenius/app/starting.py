@@ -24,7 +24,7 @@ def embedded(settings: Settings) -> PostgresServer:
 def bring_up(pool: Pool | AsyncPool, change: bool) -> list[Migration]:
     """Brings the schema up to date if it may be changed, else checks it (``SchemaError``); the migrations applied."""
     if isinstance(pool, AsyncPool):
-        with Pool(pool.conninfo, settings=pool.settings, min_size=0, max_size=1) as own:
+        with Pool(pool.conninfo, settings=pool.settings, replicas=(), min_size=0, max_size=1) as own:
             return bring_up(own, change)
     if change:
         return migrate(pool)

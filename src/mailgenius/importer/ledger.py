@@ -101,12 +101,14 @@ class Ledger:
 
     def totals(self, workspace_id: int, import_id: int) -> Counts:
         """The outcomes that are committed."""
-        row = self._pool.fetch_one(
-            "select coalesce(sum(inserted), 0)::int8, coalesce(sum(updated), 0)::int8, coalesce(sum(existing), 0)::int8,"
-            " coalesce(sum(duplicates), 0)::int8, coalesce(sum(suppressed), 0)::int8 from mailgenius.import_lanes"
-            " where workspace_id = %s::int4 and import_id = %s::int8",
-            (workspace_id, import_id),
-        )
+        with self._pool.read_from_primary():
+            row = self._pool.fetch_one(
+                "select coalesce(sum(inserted), 0)::int8, coalesce(sum(updated), 0)::int8,"
+                " coalesce(sum(existing), 0)::int8, coalesce(sum(duplicates), 0)::int8,"
+                " coalesce(sum(suppressed), 0)::int8 from mailgenius.import_lanes"
+                " where workspace_id = %s::int4 and import_id = %s::int8",
+                (workspace_id, import_id),
+            )
         assert row is not None  # noqa: S101 - an aggregate
         return Counts(*row)
 
@@ -141,7 +143,8 @@ class Ledger:
         return self._entries(None, workspace)
 
     def _entries(self, import_id: int | None, slug: str | None) -> list[Entry]:
-        rows = self._pool.fetch(statements.text("imports"), {"id": import_id, "slug": slug})
+        with self._pool.read_from_primary():
+            rows = self._pool.fetch(statements.text("imports"), {"id": import_id, "slug": slug})
         return [_entry(*row) for row in rows]
 
 

@@ -27,6 +27,9 @@ class Workspaces:
     async def workspace_id(self, workspace: str) -> int:
         """The number of a workspace; ``NotFound`` if there is none of this name."""
         found = await self._pool.fetch_value(query("workspace_id"), {"slug": check_slug(workspace)})
+        if found is None:  # or not yet, on a replica
+            with self._pool.read_from_primary():
+                found = await self._pool.fetch_value(query("workspace_id"), {"slug": workspace})
         if found is None:
             raise NotFound(f"There is no workspace {workspace!r}.")
         return int(found)
@@ -35,10 +38,11 @@ class Workspaces:
         """The number of a workspace, which is made if there is none. Safe by many processes at once."""
         slug = {"slug": check_slug(workspace)}
         # Look first: an insert that meets its conflict would burn a number each time.
-        for name in ("workspace_id", "workspace_create", "workspace_id"):
-            found = await self._pool.fetch_value(query(name), slug)
-            if found is not None:
-                return int(found)
+        with self._pool.read_your_writes():
+            for name in ("workspace_id", "workspace_create", "workspace_id"):
+                found = await self._pool.fetch_value(query(name), slug)
+                if found is not None:
+                    return int(found)
         raise NotFound(f"The workspace {workspace!r} was deleted while it was being made.")
 
     async def _where(self, workspace: str, segment: Segment | None) -> tuple[str, dict[str, Any]]:

@@ -17,8 +17,10 @@ from psycopg import errors as pg
 
 from mailgenius.config import PoolSettings
 from mailgenius.errors import OutcomeUnknown, QueryTimeout
-from mailgenius.pool import aio
-from mailgenius.pool.connections_async import Connections, brief
+from mailgenius.pool import aio, recent
+from mailgenius.pool.connections_async import Connections
+from mailgenius.pool.conninfo import brief
+from mailgenius.pool.nodes import NodeStat
 from mailgenius.pool.queries import query, values_of
 from mailgenius.pool.rows import Row, maker
 from mailgenius.pool.statements import QueryStat, QueryStats, SlowCall
@@ -112,7 +114,10 @@ class AsyncPool(Connections):
         rows: list[Any] = []
         failed = True
         try:
-            rows = await self._rows(text, params, as_, timeout)
+            if self._replicas is None:
+                rows = await self._rows(text, params, as_, timeout)
+            else:
+                rows = await self._replicas.rows(text, params, as_, timeout)
             failed = False
             return rows
         finally:
@@ -135,6 +140,15 @@ class AsyncPool(Connections):
         """The first column of the first row, or None."""
         rows = await self.fetch(text, params, timeout=timeout)
         return rows[0][0] if rows else None
+
+    def read_your_writes(self) -> contextlib.AbstractContextManager[None]:
+        """A block (``with``) in which ``fetch`` sees what was written in it before: on a replica that has replayed it, else
+        on the primary. It holds for the tasks started in the block; without replicas it changes nothing."""
+        return recent.marked()
+
+    def read_from_primary(self) -> contextlib.AbstractContextManager[None]:
+        """A block (``with``) in which ``fetch`` reads from the primary alone."""
+        return recent.marked(recent.ALWAYS)
 
     async def execute(self, text: str, params: _Params = None, *, timeout: float | None = None) -> int:
         """Runs a statement; the number of rows it touched (-1 where that means nothing)."""
@@ -180,6 +194,15 @@ class AsyncPool(Connections):
 
     async def _alone(self, text: str, params: _Params, kind: Any, timeout: float | None) -> Any:
         """On a connection of its own. ``kind`` None: the number of rows touched instead of the rows."""
+        moves = self._moves
+        try:
+            return await self._once(text, params, kind, timeout)
+        except pg.ReadOnlySqlTransaction:
+            if self._moves == moves:
+                raise
+            return await self._once(text, params, kind, timeout)  # refused by who is no longer the primary
+
+    async def _once(self, text: str, params: _Params, kind: Any, timeout: float | None) -> Any:
         async with self.connection() as connection:
             seconds = self.settings.query_timeout if timeout is None else timeout
             watched = self._deadlines.watch(connection, seconds)
@@ -209,7 +232,14 @@ class AsyncPool(Connections):
     def stats(self) -> dict[str, int]:
         """Counters since the pool opened (names of psycopg_pool: pool_size, pool_available, requests_num, …)."""
         pool = self._pool
-        return ({} if pool is None else dict(pool.get_stats())) | self._shared.stats()
+        found = ({} if pool is None else dict(pool.get_stats())) | self._shared.stats()
+        return found if self._replicas is None else found | self._replicas.stats()
+
+    def nodes(self) -> list[NodeStat]:
+        """The primary and the replicas: up or down, how far behind, reads served, the last error. Empty without replicas.
+
+        What is known of them is up to date while the pool is used."""
+        return [] if self._replicas is None else self._replicas.nodes()
 
     def queries(self, n: int = 20, by: Literal["total", "calls", "mean", "p99", "errors"] = "total") -> list[QueryStat]:
         """What the ``n`` costliest statements of ``fetch`` and ``execute`` cost, literals left out of their texts."""

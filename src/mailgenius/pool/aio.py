@@ -116,6 +116,10 @@ class Shared(Routes):
         while self._lanes:
             await self._lanes[0].close()
 
+    async def abandon(self) -> None:
+        """Closes; whoever waits for an answer asks elsewhere."""
+        await self.close()
+
     def lost(self, lane: Lane) -> None:
         if lane in self._lanes:
             self._lanes.remove(lane)
@@ -135,7 +139,10 @@ class Shared(Routes):
     async def _first(self) -> Lane:
         self._open_another()
         if self._opening is not None:
-            await asyncio.shield(self._opening)
+            await asyncio.wait([opening := self._opening])  # several may wait, and one of them may give up
+            if opening.cancelled():  # closed meanwhile
+                raise Elsewhere
+            opening.result()
         if not self._lanes:  # lost at once, or turned off meanwhile
             raise Elsewhere
         return self._lanes[0]

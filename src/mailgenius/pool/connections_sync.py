@@ -18,22 +18,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import psycopg
+from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
 from mailgenius._native import Histogram
 from mailgenius.config import PoolSettings
 from mailgenius.errors import DatabaseUnavailable
-from mailgenius.pool import threads
-from mailgenius.pool.conninfo import parse, read_only, where
+from mailgenius.pool import recent, threads
+from mailgenius.pool.conninfo import brief, parse, read_only, where
 from mailgenius.pool.deadlines_sync import Deadlines
+from mailgenius.pool.replicas_sync import Replicas
 from mailgenius.pool.rows import Row
 from mailgenius.rt import threads as rt
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["Connections", "brief"]
+__all__ = ["Connections"]
 
 _Inner: TypeAlias = "ConnectionPool[psycopg.Connection[Row]]"
 SUSPICIOUS = 0.3  # seconds without a connection after which we look whether the server is there at all
@@ -56,7 +58,8 @@ class Connections:
         if "max_size" in chosen and "min_size" not in chosen:
             chosen["min_size"] = min(base.min_size, chosen["max_size"])
         self.settings = PoolSettings(**({name: getattr(base, name) for name in base.__struct_fields__} | chosen))
-        self._parts = parse(conninfo, self.settings)
+        self._parts = self._home = parse(conninfo, self.settings)
+        self._moves = 0  # to another server
         self._conninfo = make_conninfo("", **self._parts)
         self._where = where(self._parts)
         self._on_connect = on_connect
@@ -71,6 +74,8 @@ class Connections:
         self._polls: weakref.WeakKeyDictionary[Any, select.poll] = weakref.WeakKeyDictionary()
         self._borrowed: dict[int, tuple[float, traceback.StackSummary | None]] = {}
         self._shared = self._make_shared()
+        self._reading = False  # on a replica: nothing may be written
+        self._replicas = self._make_replicas()
         _pools.add(self)
 
     @property
@@ -91,9 +96,47 @@ class Connections:
         with self._lock:
             self._closed = True
             pool, self._pool = self._pool, None
+        if self._replicas is not None:
+            self._replicas.close()
         self._shared.close()
         if pool is not None:
             pool.close()
+
+    def _abandon(self) -> None:
+        """Closes at once, whoever uses it: they get an error now instead of waiting for a server that is gone."""
+        self._closed = True
+        pool, self._pool = self._pool, None
+        self._shared.abandon()
+        self._deadlines.cut()
+        if pool is not None:
+            pool.close()
+
+    def _move(self, parts: dict[str, Any]) -> None:
+        """From now on, connections are made to the server of ``parts``. Those in use are closed when they come back."""
+        self._parts, self._conninfo, self._where = parts, make_conninfo("", **parts), where(parts)
+        pool, self._pool = self._pool, None
+        shared, self._shared = self._shared, self._make_shared()
+        self._refused = None
+        self._moves += 1
+        shared.close()
+        if pool is not None:
+            pool.close()
+
+    def _look_again(self, moves: int) -> bool:
+        """The server refuses writes. Is there another one by now? Then the next connection leads to it.
+
+        ``moves``: how often the pool had moved when the statement began.
+        """
+        if self._replicas is not None:
+            return self._replicas.look_again(moves)
+        try:
+            with psycopg.Connection.connect(self._conninfo, autocommit=True) as connection:
+                if not _writable(connection):
+                    return False
+        except psycopg.OperationalError:
+            return False
+        self._move(self._parts)
+        return True
 
     def connection(self, *, timeout: float | None = None) -> Borrowed:
         """``with`` gives a connection in autocommit mode, which goes back at the end of the block. ``timeout``:
@@ -141,16 +184,29 @@ class Connections:
         with self._lock:
             if self._closed:
                 raise DatabaseUnavailable(f"The pool for {self._where} is closed.")
-            if self._pool is None:
+            while (pool := self._pool) is None:
                 if self._refused is not None and self._refused[0] > began:  # somebody else tried, while we waited
                     raise DatabaseUnavailable(self._refused[1])
                 self._try_once(timeout)  # a wrong password or a missing server is told at once
-                self._pool = self._make()
-            return self._pool
+                self._install()
+                if self._closed:
+                    raise DatabaseUnavailable(f"The pool for {self._where} is closed.")
+                if self._replicas is not None:
+                    self._replicas.used(time.monotonic())
+            return pool
+
+    def _install(self) -> None:
+        """A new inner pool, unless there is no use for it any more: we were abandoned, or have moved, meanwhile."""
+        moves = self._moves
+        self._pool = pool = self._make()
+        if self._closed or self._moves != moves:
+            if self._pool is pool:
+                self._pool = None
+            pool.close()
 
     def _make(self) -> _Inner:
         pool: _Inner = ConnectionPool(
-            self._conninfo,
+            read_only(self._parts) if self._reading and not self._pooled else self._conninfo,
             min_size=self.settings.min_size,
             max_size=self.settings.max_size,
             timeout=self.settings.timeout,
@@ -169,11 +225,11 @@ class Connections:
         with self._lock:
             if self._pool is not old or self._closed:
                 return
-            self._pool = self._make()
+            self._install()
         old.close()  # connections still in use are closed when they come back
 
     def _try_once(self, timeout: float) -> None:
-        began = time.monotonic()
+        began, moves = time.monotonic(), self._moves
         patience = min(
             float(self._parts["connect_timeout"]), max(timeout, 2.0)
         )  # less than 2 s the driver does not take
@@ -184,6 +240,9 @@ class Connections:
                 self._connected.observe(time.monotonic() - began)
                 self._pooled = _behind_pooler(connection)
         except psycopg.OperationalError as error:
+            if self._replicas is not None and self._replicas.look_again(moves):
+                self._try_once(timeout)
+                return
             why = f"Cannot connect to {self._where}: {brief(error)}"
             self._refused = (time.monotonic(), why)
             raise DatabaseUnavailable(why) from error
@@ -212,25 +271,37 @@ class Connections:
             bound=self.settings.shared_bound,
         )
 
+    def _make_replicas(self) -> Replicas | None:
+        urls = self.settings.replicas
+        return Replicas(self, urls, self._home) if urls else None  # type: ignore[arg-type]
+
     def _connect_shared(self) -> psycopg.Connection[Any]:
         """A read-only connection in a state that its session keeps; ``Elsewhere`` if there can be none."""
         if self._closed:
             raise DatabaseUnavailable(f"The pool for {self._where} is closed.")
+        # libpq does not take a read-only session for one of the primary's: such a one has to become read-only later.
+        late = self._parts.get("target_session_attrs") == "read-write"
         try:
-            connection = psycopg.Connection.connect(read_only(self._parts), autocommit=True)
+            connection = psycopg.Connection.connect(self._conninfo if late else read_only(self._parts), autocommit=True)
         except psycopg.OperationalError as error:
             if "startup parameter" in str(error):  # a pooler speaks
                 self._shared.connections = 0
             raise threads.Elsewhere from None  # if the server is away, the other way says so better
-        if _behind_pooler(connection):
-            self._shared.connections = 0
+        try:
+            if _behind_pooler(connection):
+                self._shared.connections = 0
+            elif late:
+                connection.execute("set session characteristics as transaction read only")
+        except psycopg.OperationalError:
+            connection.close()
+            raise threads.Elsewhere from None
         return connection
 
 
 class Borrowed:
     """A connection for the time of a block. (A class, since a generator would cost a tenth of a small read.)"""
 
-    __slots__ = ("_connection", "_inner", "_pool", "_timeout")
+    __slots__ = ("_connection", "_inner", "_mark", "_pool", "_timeout")
 
     _inner: _Inner
     _connection: psycopg.Connection[Row]
@@ -241,6 +312,9 @@ class Borrowed:
 
     def __enter__(self) -> psycopg.Connection[Row]:
         self._inner, self._connection = self._pool._checkout(self._timeout)
+        self._mark = None if self._pool._replicas is None else recent.current()
+        if self._mark is not None:
+            self._mark.begins()
         return self._connection
 
     def __exit__(
@@ -253,7 +327,13 @@ class Borrowed:
         if not closed and not connection.autocommit:
             connection.rollback()
             connection.set_autocommit(True)
+        moves = pool._moves
+        refused = isinstance(error, pg.ReadOnlySqlTransaction) and not closed and not _writable(connection)
         self._inner.putconn(connection)
+        if self._mark is not None:
+            self._mark.ended(time.monotonic())
+        if refused and not pool._reading:
+            pool._look_again(moves)
         if closed and isinstance(error, psycopg.OperationalError):
             raise DatabaseUnavailable(f"The connection to {pool._where} was lost: {brief(error)}") from error
 
@@ -271,9 +351,24 @@ def _after_fork_in_child() -> None:
         pool._pool = None
         pool._shared = pool._make_shared()
         pool._deadlines = Deadlines()
+        _inherited.append(pool._replicas)
+        pool._parts, pool._conninfo, pool._where = pool._home, make_conninfo("", **pool._home), where(pool._home)
+        pool._replicas = pool._make_replicas()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _writable(connection: psycopg.Connection[Any]) -> bool:
+    """Does this server take writes? (A transaction may also be read-only because somebody asked for that.)"""
+    try:
+        cursor = connection.execute(
+            "select not pg_is_in_recovery() and not current_setting('default_transaction_read_only')::bool"
+        )
+        row = cursor.fetchone()
+    except psycopg.Error:
+        return False
+    return row is not None and bool(row[0])
 
 
 def _behind_pooler(connection: psycopg.Connection[Any]) -> bool:
@@ -281,7 +376,3 @@ def _behind_pooler(connection: psycopg.Connection[Any]) -> bool:
     cursor = connection.execute("select pg_backend_pid()")
     row = cursor.fetchone()
     return row is None or row[0] != connection.pgconn.backend_pid
-
-
-def brief(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -15,26 +15,28 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from mailgenius.config import PoolSettings
 from mailgenius.errors import ConfigError
 
-__all__ = ["parse", "read_only", "where"]
+__all__ = ["brief", "parse", "read_only", "where"]
 
 _LIVELY = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 30_000}
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 
-def parse(conninfo: str, settings: PoolSettings) -> dict[str, Any]:
-    """The parts of ``conninfo`` with our defaults. ``ConfigError``, which does not quote it, if it cannot be read."""
+def parse(conninfo: str, settings: PoolSettings, path: str = "$.database_url") -> dict[str, Any]:
+    """The parts of ``conninfo`` with our defaults. ``ConfigError``, which does not quote it, if it cannot be read; it says
+    that the setting ``path`` is to be mended."""
     try:
         parts: dict[str, Any] = conninfo_to_dict(conninfo)
     except psycopg.Error:
         # libpq quotes the string it cannot read, password and all: neither its text nor its traceback may be shown.
         raise ConfigError(
-            "$.database_url: not a PostgreSQL URL or connection string; expected"
-            " postgresql://user:password@host:port/database"
+            f"{path}: not a PostgreSQL URL or connection string; expected postgresql://user:password@host:port/database"
         ) from None
     parts.setdefault("connect_timeout", settings.connect_timeout)
     parts.setdefault("application_name", settings.application_name)
     for name, value in _LIVELY.items():
         parts.setdefault(name, value)
+    if "," in str(parts.get("host") or parts.get("hostaddr") or "") and path == "$.database_url":
+        parts.setdefault("target_session_attrs", "read-write")  # whichever of them is the primary
     if remote(parts) and not any(name.startswith("ssl") for name in parts):
         parts["sslmode"] = "verify-full"
         parts["sslrootcert"] = "system"
@@ -61,3 +63,8 @@ def where(parts: dict[str, Any]) -> str:
         text += f"/{database}"
     user = parts.get("user")
     return f"{text} as {user}" if user else text
+
+
+def brief(error: Exception) -> str:
+    """What went wrong, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__

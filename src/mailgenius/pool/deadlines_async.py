@@ -36,13 +36,21 @@ class Deadlines:
         self._watched: set[Watched] = set()
         self._sweeper: rt.Spawned | None = None
 
-    def watch(self, connection: psycopg.AsyncConnection[Any], seconds: float) -> Watched:
-        """Cancels what runs on the connection in ``seconds``, unless it is ``done`` by then."""
+    def watch(self, connection: psycopg.AsyncConnection[Any], seconds: float, *, cancel: bool = True) -> Watched:
+        """Cancels what runs on the connection in ``seconds``, unless it is ``done`` by then; without ``cancel``, ends the
+        connection at once."""
         watched = Watched(connection, monotonic() + seconds)
+        watched.expired = not cancel
         self._watched.add(watched)
         if self._sweeper is None:
             self._sweeper = rt.spawn(self._sweep)
         return watched
+
+    def cut(self) -> None:
+        """Ends all connections on which something runs: whoever waits for an answer sees the end of its connection."""
+        for watched in tuple(self._watched):
+            watched.cut = True
+            _cut(watched.connection)
 
     async def done(self, watched: Watched) -> None:
         """It is over. A cancellation under way must not meet whoever has the connection next: waits for its end."""

@@ -75,6 +75,11 @@ class Shared(Routes):
             with contextlib.suppress(IndexError):
                 self._free.pop().connection.close()
 
+    def abandon(self) -> None:
+        """Closes; whoever waits for an answer asks elsewhere."""
+        self.close()
+        self._deadlines.cut()
+
     def _another(self) -> Lane:
         with self._lock:
             if self._count >= self.connections:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
 
-__all__ = ["LINGER", "Awaits", "Event", "Lock", "Opening", "Spawned", "blocking", "opening", "sleep", "spawn"]
+__all__ = ["LINGER", "Awaits", "Event", "Lock", "Opening", "Spawned", "blocking", "opening", "sleep", "spawn", "wait"]
 
 #: How often something that looks again and again may find nothing before it ends: a task is cheap to start, a thread not.
 LINGER = 0
@@ -43,6 +43,15 @@ def spawn(do: Callable[..., Awaitable[Any]], *args: Any) -> Spawned:
         return await do(*args)
 
     return Spawned(asyncio.get_running_loop().create_task(run()))
+
+
+async def wait(event: Event, seconds: float) -> bool:
+    """Until it is set, ``seconds`` at most; whether it was."""
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def blocking(do: Callable[..., _T], *args: Any) -> _T:

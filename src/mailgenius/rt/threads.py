@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-__all__ = ["LINGER", "Awaits", "Event", "Lock", "Opening", "Spawned", "blocking", "opening", "sleep", "spawn"]
+__all__ = ["LINGER", "Awaits", "Event", "Lock", "Opening", "Spawned", "blocking", "opening", "sleep", "spawn", "wait"]
 
 #: How often something that looks again and again may find nothing before it ends: a task is cheap to start, a thread not.
 LINGER = 250
@@ -51,6 +51,11 @@ class Spawned:
 def spawn(do: Callable[..., Any], *args: Any) -> Spawned:
     """Starts ``do(*args)``. It does not keep the program from ending."""
     return Spawned(do, args)
+
+
+def wait(event: Event, seconds: float) -> bool:
+    """Until it is set, ``seconds`` at most; whether it was."""
+    return event.wait(seconds)
 
 
 def blocking(do: Callable[..., _T], *args: Any) -> _T:
