@@ -149,7 +149,7 @@ def test_positions_do_not_count_empty_pages() -> None:
 def test_pauses_grow_and_end() -> None:
     lengths = [pause(failures, 1.0) for failures in range(1, 100)]
     assert lengths == sorted(lengths)
-    assert max(lengths) == 0.5
+    assert max(lengths) == 0.3
     assert pause(3, 0.0) == pause(3, 1.0) / 2
 
 

@@ -160,6 +160,6 @@ def position(lsn: int, segment: int) -> int:
 
 
 def pause(failures: int, chance: float) -> float:
-    """Seconds until the next look at a server that is down: longer and longer, up to half a second. ``chance``: from 0 to
+    """Seconds until the next look at a server that is down: longer and longer, up to 0.3 s. ``chance``: from 0 to
     1, so that processes do not look all at once."""
-    return float(min(0.5, 0.05 * 2 ** min(failures, 10)) * (0.5 + chance / 2))
+    return float(min(0.3, 0.05 * 2 ** min(failures, 10)) * (0.5 + chance / 2))
