@@ -22,6 +22,7 @@ SETTINGS = {
     "wal_retrieve_retry_interval": "100ms",
     "shared_buffers": "64MB",
     "max_wal_size": "256MB",
+    "dynamic_shared_memory_type": "mmap",  # in the data folder: what a killed server leaves goes with it
 }
 
 

@@ -104,6 +104,25 @@ def test_another_primary_only_when_ours_is_gone() -> None:
     assert it.writer is b
 
 
+def test_whoever_answers_first_is_not_the_primary_for_that() -> None:
+    it = cluster(2)
+    a, b = it.nodes
+    assert not it.saw(b, 1, 1, look(100, primary=True, system=8))
+    assert not it.saw(a, 2, 2, look(100, primary=True))
+    assert it.writer is a
+    it.saw(b, 3, 3, look(100, primary=True, system=8))
+    assert "another cluster" in (b.error or "")
+
+
+def test_a_primary_that_was_never_there_is_replaced() -> None:
+    it = cluster(2)
+    a, b = it.nodes
+    assert not it.saw(b, 1, 1, look(100, primary=True, timeline=2))
+    a.down("gone long ago")
+    assert it.saw(b, 2, 2, look(100, primary=True, timeline=2))
+    assert it.writer is b
+
+
 def test_an_old_primary_is_not_taken_again() -> None:
     it = cluster(2)
     a, b = it.nodes

@@ -134,7 +134,8 @@ class Connections:
                     return False
         except psycopg.OperationalError:
             return False
-        await self._move(self._parts)
+        if self._moves == moves:  # nobody else was faster
+            await self._move(self._parts)
         return True
 
     def connection(self, *, timeout: float | None = None) -> Borrowed:
@@ -306,6 +307,7 @@ class Borrowed:
 
     _inner: _Inner
     _connection: psycopg.AsyncConnection[Row]
+    _mark: recent.Mark | None  # only with replicas
 
     def __init__(self, pool: Connections, timeout: float) -> None:
         self._pool = pool
@@ -313,9 +315,10 @@ class Borrowed:
 
     async def __aenter__(self) -> psycopg.AsyncConnection[Row]:
         self._inner, self._connection = await self._pool._checkout(self._timeout)
-        self._mark = None if self._pool._replicas is None else recent.current()
-        if self._mark is not None:
-            self._mark.begins()
+        if self._pool._replicas is not None:
+            self._mark = recent.current()
+            if self._mark is not None:
+                self._mark.begins()
         return self._connection
 
     async def __aexit__(
@@ -329,14 +332,20 @@ class Borrowed:
             await connection.rollback()
             await connection.set_autocommit(True)
         moves = pool._moves
-        refused = isinstance(error, pg.ReadOnlySqlTransaction) and not closed and not await _writable(connection)
+        refused = error is not None and not closed and await self._refused(error)
         await self._inner.putconn(connection)
-        if self._mark is not None:
+        if pool._replicas is not None and self._mark is not None:
             self._mark.ended(time.monotonic())
-        if refused and not pool._reading:
+        if refused and self._inner is pool._pool:  # else the pool has left that server already
             await pool._look_again(moves)
         if closed and isinstance(error, psycopg.OperationalError):
             raise DatabaseUnavailable(f"The connection to {pool._where} was lost: {brief(error)}") from error
+
+    async def _refused(self, error: BaseException) -> bool:
+        """Was it a write, and the server one that takes none?"""
+        if self._pool._reading or not isinstance(error, pg.ReadOnlySqlTransaction):
+            return False
+        return not await _writable(self._connection)
 
 
 _pools: weakref.WeakSet[Connections] = weakref.WeakSet()

@@ -135,7 +135,8 @@ class Connections:
                     return False
         except psycopg.OperationalError:
             return False
-        self._move(self._parts)
+        if self._moves == moves:  # nobody else was faster
+            self._move(self._parts)
         return True
 
     def connection(self, *, timeout: float | None = None) -> Borrowed:
@@ -305,6 +306,7 @@ class Borrowed:
 
     _inner: _Inner
     _connection: psycopg.Connection[Row]
+    _mark: recent.Mark | None  # only with replicas
 
     def __init__(self, pool: Connections, timeout: float) -> None:
         self._pool = pool
@@ -312,9 +314,10 @@ class Borrowed:
 
     def __enter__(self) -> psycopg.Connection[Row]:
         self._inner, self._connection = self._pool._checkout(self._timeout)
-        self._mark = None if self._pool._replicas is None else recent.current()
-        if self._mark is not None:
-            self._mark.begins()
+        if self._pool._replicas is not None:
+            self._mark = recent.current()
+            if self._mark is not None:
+                self._mark.begins()
         return self._connection
 
     def __exit__(
@@ -328,14 +331,20 @@ class Borrowed:
             connection.rollback()
             connection.set_autocommit(True)
         moves = pool._moves
-        refused = isinstance(error, pg.ReadOnlySqlTransaction) and not closed and not _writable(connection)
+        refused = error is not None and not closed and self._refused(error)
         self._inner.putconn(connection)
-        if self._mark is not None:
+        if pool._replicas is not None and self._mark is not None:
             self._mark.ended(time.monotonic())
-        if refused and not pool._reading:
+        if refused and self._inner is pool._pool:  # else the pool has left that server already
             pool._look_again(moves)
         if closed and isinstance(error, psycopg.OperationalError):
             raise DatabaseUnavailable(f"The connection to {pool._where} was lost: {brief(error)}") from error
+
+    def _refused(self, error: BaseException) -> bool:
+        """Was it a write, and the server one that takes none?"""
+        if self._pool._reading or not isinstance(error, pg.ReadOnlySqlTransaction):
+            return False
+        return not _writable(self._connection)
 
 
 _pools: weakref.WeakSet[Connections] = weakref.WeakSet()

@@ -107,6 +107,8 @@ class Cluster:
         """Another primary, if ours is gone or refuses writes, and there is one."""
         if self.writer.up and self.writer.look is not None and self.writer.look.writable:
             return False
+        if not self.writer.up and not self.writer.failures:  # not asked yet: it may just be slower than the others
+            return False
         best: Node | None = None
         for node in self.nodes:
             look = node.look

@@ -179,17 +179,19 @@ class Replicas(Routes):
             member.wake.set()
 
     def _watch(self, member: Member) -> None:
-        while not self._closed:
-            began = monotonic()
-            try:
-                look = self._look(member)
-            except psycopg.Error as error:
-                self._down(member, brief(error))
-            else:
-                self._saw(member, began, look)
-            member.rounds += 1
-            self._rest(member, began)
-        self._forget(member)
+        try:
+            while not self._closed:
+                began = monotonic()
+                try:
+                    look = self._look(member)
+                except (psycopg.Error, OSError) as error:
+                    self._down(member, brief(error))
+                else:
+                    self._saw(member, began, look)
+                member.rounds += 1
+                self._rest(member, began)
+        finally:  # closed, or the loop ends
+            self._forget(member)
 
     def _rest(self, member: Member, now: float) -> None:
         """Until the next look; shorter if somebody wants to know, and not at all if we are closed."""
