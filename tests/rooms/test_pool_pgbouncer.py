@@ -18,6 +18,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from mailgenius.errors import DatabaseUnavailable, QueryTimeout
 from mailgenius.pool import AsyncPool, Pool
 from mailgenius.servers import PostgresServer, postgres
+from tests.standby import primary, standby
 
 PROGRAM = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no pgbouncer on this system")
@@ -120,3 +121,23 @@ async def test_it_is_restarted(bouncer: Bouncer) -> None:
         began = time.monotonic()
         assert await pool.fetch_value("select 1") == 1
         assert time.monotonic() - began < 1
+
+
+def test_primary_and_replica_behind_it(place: Path) -> None:
+    with primary(place / "a") as one, standby(place / "b", one.dsn) as other:
+        place.chmod(0o755)
+        doors = Bouncer(place / "to a", one), Bouncer(place / "to b", other)
+        try:
+            with Pool(doors[0].dsn, replicas=[doors[1].dsn]) as pool:
+                deadline = time.monotonic() + 20
+                while not pool.fetch_value("select pg_is_in_recovery()"):
+                    assert time.monotonic() < deadline
+                pool.execute("create table t (n int4)")
+                with pool.read_your_writes():
+                    for n in range(20):
+                        assert pool.fetch_value("insert into t values (%s) returning n", (n,)) == n
+                        assert pool.fetch_value("select max(n) from t") == n
+        finally:
+            for door in doors:
+                door.process.terminate()
+                door.process.wait()
