@@ -109,6 +109,23 @@ async def test_a_replica_that_is_behind_is_not_read(pair: tuple[PostgresServer, 
             assert await pool.fetch("select * from t") == [(1,)]
 
 
+async def test_replicas_take_turns(database: str) -> None:
+    async with AsyncPool(database, replicas=[database, database]) as pool:
+
+        async def both() -> bool:
+            await pool.fetch("select 1")
+            return pool.stats()["replicas_up"] == 2
+
+        await until(both)
+        before = [node.reads for node in pool.nodes()]
+        for _ in range(100):
+            await pool.fetch("select 1")
+        none, first, second = (node.reads - then for node, then in zip(pool.nodes(), before, strict=True))
+        assert none == 0
+        assert first + second == 100
+        assert min(first, second) > 25
+
+
 async def test_an_idle_primary_does_not_make_its_replica_old(pair: tuple[PostgresServer, PostgresServer]) -> None:
     with psycopg.connect(pair[0].dsn, autocommit=True) as direct:
         direct.execute("select pg_switch_wal()")  # the log ends at the beginning of an empty page

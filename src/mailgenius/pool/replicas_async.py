@@ -79,7 +79,7 @@ class Replicas(Routes):
             replica = parse(url, primary.settings, f"$.pool.replicas[{number}]")
             self._members.append(Member({"target_session_attrs": "any"} | replica))
         self.cluster = Cluster([member.node for member in self._members])
-        self._turn = itertools.count()
+        self._turn, self._starts = itertools.count(), itertools.count()
         self._deadlines = Deadlines()
         self._watchers: list[rt.Spawned] = []
         self._leaving: list[rt.Spawned] = []
@@ -116,13 +116,8 @@ class Replicas(Routes):
 
     def _fresh(self, now: float) -> Member | None:
         least = max(now - self._bound, recent.floor())
-        members = self._members
-        first = next(self._turn)
-        for number in range(len(members)):
-            member = members[(first + number) % len(members)]
-            if member.node.as_of >= least and member.pool is not None:
-                return member
-        return None
+        fresh = [member for member in self._members if member.node.as_of >= least and member.pool is not None]
+        return fresh[next(self._turn) % len(fresh)] if fresh else None
 
     # -- what it is like -----------------------------------------------------------------------------------------
 
@@ -143,7 +138,7 @@ class Replicas(Routes):
         """Somebody needs the pool: it is watched from now on."""
         rested = now - self._used > UNUSED
         self._used = now
-        if not self._watchers and not self._closed:
+        if not self._watchers and not self._closed and not next(self._starts):  # several threads may come here at once
             self._watchers = [rt.spawn(self._watch, member) for member in self._members]
         elif rested:
             self._wake()
