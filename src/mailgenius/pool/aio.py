@@ -111,8 +111,9 @@ class Shared(Routes):
         }
 
     async def close(self) -> None:
-        if self._opening is not None:
-            self._opening.cancel()
+        if (opening := self._opening) is not None:
+            opening.cancel()
+            await asyncio.wait([opening])  # else its connection would outlive the pool
         while self._lanes:
             await self._lanes[0].close()
 

@@ -294,9 +294,11 @@ class Connections:
                 self._shared.connections = 0
             elif late:
                 await connection.execute("set session characteristics as transaction read only")
-        except psycopg.OperationalError:
+        except BaseException as error:
             await connection.close()
-            raise aio.Elsewhere from None
+            if isinstance(error, psycopg.OperationalError):
+                raise aio.Elsewhere from None
+            raise
         return connection
 
 

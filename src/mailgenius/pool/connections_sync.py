@@ -293,9 +293,11 @@ class Connections:
                 self._shared.connections = 0
             elif late:
                 connection.execute("set session characteristics as transaction read only")
-        except psycopg.OperationalError:
+        except BaseException as error:
             connection.close()
-            raise threads.Elsewhere from None
+            if isinstance(error, psycopg.OperationalError):
+                raise threads.Elsewhere from None
+            raise
         return connection
 
 
