@@ -105,14 +105,15 @@ class Room:
         with self.admin() as conn:
             conn.execute(f"drop database if exists {database} with (force)")
 
-    def make(self, database: str) -> str:
-        """A database with the schema and the workspace, and no leads."""
+    def make(self, database: str, workspace: str | None = WORKSPACE) -> str:
+        """A database with the schema and the workspace, if any, and no leads."""
         self.drop(database)
         with self.admin() as conn:
             conn.execute(f"create database {database}")
         with Pool(self.conninfo(database)) as pool:
             migrate(pool)
-            assert Leads(pool).ensure_workspace(WORKSPACE) == 1
+            if workspace is not None:
+                assert Leads(pool).ensure_workspace(workspace) == 1
         return self.conninfo(database)
 
     def fresh(self, template: str) -> str:
