@@ -1,8 +1,11 @@
-"""``make bench-leads``: the pool beside its rivals, in one run on one server; writes docs/benchmarks.md.
+"""``make bench-leads``: the pool beside its rivals, and questions about millions of leads; writes docs/benchmarks.md.
 
-    python -m benchmarks.bench_leads [--runs N] [--seconds S] [--only pool] [--quick] [--no-peers] [--patient]
+    python -m benchmarks.bench_leads [--runs N] [--seconds S] [--only pool,queries,users,cost] [--large]
+                                     [--quick] [--no-peers] [--patient]
 
-``--seconds`` is how long each run asks. ``--quick`` takes one run of half a second and leaves docs/benchmarks.md alone.
+``--seconds`` is how long each run of the pool asks. ``--large``: queries and users over 10M leads and 50M sends (some
+20 GB) instead of 2M and 10M; the other scenarios as always. ``--quick`` takes one short run over little data and leaves
+docs/benchmarks.md alone.
 ``--patient`` waits for a quiet machine before each run, and repeats runs that others disturbed.
 """
 
@@ -11,18 +14,21 @@ from __future__ import annotations
 from . import suite
 from .scenarios import Options
 
-SCENARIOS = ["pool"]
+SCENARIOS = ["queries", "users", "cost", "pool"]
 
 
 def main() -> int:
     parser = suite.parser("bench_leads", __doc__, SCENARIOS)
     parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--large", action="store_true")
     args = parser.parse_args()
     options = Options(
         program="bench_leads",
+        rows=200_000 if args.quick else 2_000_000,
         runs=1 if args.quick else args.runs,
         seconds=0.5 if args.quick else args.seconds,
         quick=args.quick,
+        large=args.large,
         peers=not args.no_peers,
         say=lambda text: print(text, flush=True),
     )

@@ -14,6 +14,7 @@ class Options(msgspec.Struct):
     seconds: float = 2.0  # of a run that asks for a time instead of doing a piece of work
     quick: bool = False
     scale: bool = False
+    large: bool = False  # 10M leads and 50M sends instead of 2M and 10M
     peers: bool = True
     say: Callable[[str], None] = print
 
@@ -24,4 +25,6 @@ class Options(msgspec.Struct):
             parts.append(f"--rows {self.rows}")
         if self.seconds != 2.0:
             parts.append(f"--seconds {self.seconds:g}")
+        if self.large:
+            parts.append("--large")
         return " ".join(parts)
