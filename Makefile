@@ -44,7 +44,7 @@ bench: build  ## pytest-benchmark: asserts the documented targets
 bench-import: $(VENV)/.peers  ## every import figure against its rivals; rewrites docs/benchmarks.md
 	$(BIN)/python -m benchmarks.bench_import
 
-bench-leads: $(VENV)/.peers  ## the pool beside its rivals, every figure; rewrites docs/benchmarks.md
+bench-leads: $(VENV)/.peers  ## the pool beside its rivals, questions about 2M leads; rewrites docs/benchmarks.md
 	$(BIN)/python -m benchmarks.bench_leads
 
 faults: build  ## 100 rounds of kills, cuts and full disks

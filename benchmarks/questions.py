@@ -103,7 +103,7 @@ class Questions:
 
         kinds = []
         for order in INDEXED:
-            in_order = sorted(self.some, key=lambda lead: (getattr(lead, order), lead.id))  # noqa: B023
+            in_order = sorted(self.some, key=lambda lead: (getattr(lead, order), lead.id))
             last = in_order[-len(in_order) // 50 :]
             kinds += [
                 Kind(f"page by {order}: first", PAGES, [page(order, None, descending=way) for way in (False, True)]),
@@ -121,7 +121,9 @@ class Questions:
                 lead = self.rng.choice(self.some)
                 country, company = lead.country, lead.company
                 common = Segment(country=country) if self.rng.random() < 0.5 else Segment(tags_any=["newsletter"])
-                rare = Segment(company=company) if company else Segment(city=lead.city, tags_all=["partner"], score_min=95)
+                rare = (
+                    Segment(company=company) if company else Segment(city=lead.city, tags_all=["partner"], score_min=95)
+                )
                 for name, segment in (("common", common), ("rare", rare)):
                     start = None if self.rng.random() < 0.5 else self.rng.choice(self.some)
                     asks[name].append(page(order, start, descending=self.rng.random() < 0.5, segment=(segment,)))
@@ -141,7 +143,11 @@ class Questions:
         companies = [lead.company for lead in self.some if lead.company and "\n" not in lead.company]
         pick = self.rng.choice
         return [
-            Kind("search: two or three letters of an address", PREFIX, [search(pick(emails)[: pick((2, 3))]) for _ in range(300)]),
+            Kind(
+                "search: two or three letters of an address",
+                PREFIX,
+                [search(pick(emails)[: pick((2, 3))]) for _ in range(300)],
+            ),
             Kind("search: an address but for its end", PREFIX, [search(pick(emails)[:-4]) for _ in range(300)]),
             Kind("search: a whole name", SUBSTRING, [search(pick(people)) for _ in range(100)]),
             Kind("search: a whole company", SUBSTRING, [search(pick(companies)) for _ in range(100)]),
@@ -168,7 +174,9 @@ class Questions:
     def _counts(self) -> list[Kind]:
         made = drawn(self.world, self.some, self.rng, self.counts)
         kinds = [
-            Kind(name, group, [Ask("count", (self.big, segment), {}, where, params) for segment, where, params in pairs])
+            Kind(
+                name, group, [Ask("count", (self.big, segment), {}, where, params) for segment, where, params in pairs]
+            )
             for name, (group, pairs) in made.items()
         ]
         asks = [Ask("estimate", ask.args) for kind in kinds for ask in kind.asks[:3]]

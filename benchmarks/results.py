@@ -36,6 +36,7 @@ class Results(msgspec.Struct):
     machine: dict[str, str] = {}
     figures: dict[str, Figure] = {}
     skipped: dict[str, dict[str, str]] = {}  # scenario: what could not be measured, and why
+    texts: dict[str, list[str]] = {}  # scenario: what else is to be said, lines of Markdown
 
     @classmethod
     def read(cls, path: Path = PATH) -> Results:

@@ -25,7 +25,7 @@ import msgspec
 import psycopg
 
 from mailgenius.importer import Importer
-from mailgenius.leads import Leads, migrate, migrations
+from mailgenius.leads import Leads, migrations
 from mailgenius.pool import Pool
 
 from . import data
@@ -95,7 +95,8 @@ order by 5
 SIZES_OF_TABLES = """
 select coalesce(parent.relname, c.relname) as "table",
        coalesce(parent_index.relname, i.relname, '') as "index",
-       sum(pg_total_relation_size(coalesce(i.oid, c.oid)) - case when i.oid is null then pg_indexes_size(c.oid) else 0 end)::int8
+       sum(pg_total_relation_size(coalesce(i.oid, c.oid))
+           - case when i.oid is null then pg_indexes_size(c.oid) else 0 end)::int8
 from pg_class c
 join pg_namespace n on n.oid = c.relnamespace and n.nspname = 'mailgenius'
 left join pg_inherits h on h.inhrelid = c.oid
@@ -181,7 +182,9 @@ def opened(room: Room, size: Size, say: Callable[[str], None] = print, *, again:
     name = f"world_{size.name}_{key(size)}"
     known = room.home / f"{name}.json"
     with room.admin() as conn:
-        old = [row[0] for row in conn.execute(f"select datname from pg_database where datname like 'world_{size.name}%'")]
+        old = [
+            row[0] for row in conn.execute(f"select datname from pg_database where datname like 'world_{size.name}%'")
+        ]
     if name in old and known.exists() and not again:
         return msgspec.json.decode(known.read_bytes(), type=World)
     for database in old:

@@ -1,7 +1,7 @@
 """What an e-mail platform asks, one caller, warm: every kind of question with its p50, p99 and slowest answer.
 
-Each kind is asked until 1,000 answers or its time are up, 100 at least (20 if one takes a second). Every count that is asked
-for is checked once against a plain SQL query; the truths are kept with the world. Changes are made in a copy of it.
+Each kind is asked until 1,000 answers or its time are up, 100 at least (20 if one takes a second). Every count that is
+asked for is checked once against a plain SQL query; the truths are kept with the world. Changes are made in a copy of it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import psycopg
 
 from benchmarks.questions import KEPT, LOOKUPS, ORDERED, PAGES, PREFIX, STATISTICS, SUBSTRING, WRITES, Kind, Questions
 from benchmarks.segments import COUNTS, NOT_SENT
-from benchmarks.world import LARGE, SMALL, USUAL, Size, opened
+from benchmarks.world import LARGE, SMALL, USUAL, Size, described, opened
 from mailgenius.leads import Leads
 from mailgenius.pool import Pool
 
@@ -112,15 +112,15 @@ def measure(room: Room, options: Options, results: Results) -> None:
     name = scenario(size)
     results.forget(name)
     skipped = results.skipped[name] = {}
+    results.texts[name] = described(world)
     command = options.command("queries")
     worst: dict[str, float] = {}
 
     def put(kind: Kind, found: Timed) -> None:
         ms = [v * 1000 for v in (found.p99, found.p50, found.slowest)]
-        note = f"{found.calls:,}"
-        results.put(f"{name}/{kind.name}", [ms[0]], "ms", note=note, command=command)
-        results.put(f"{name}/{kind.name}: p50", [ms[1]], "ms", command=command)
-        results.put(f"{name}/{kind.name}: max", [ms[2]], "ms", command=command)
+        results.put(f"{name}/{kind.name}", [ms[0]], "ms", note=kind.group, command=command)
+        for what, value, unit in (("p50", ms[1], "ms"), ("max", ms[2], "ms"), ("calls", found.calls, "")):
+            results.put(f"{name}/{kind.name}; {what}", [value], unit, command=command)
         worst[kind.group] = max(worst.get(kind.group, 0.0), ms[0])
         worst[ANYTHING] = max(worst.get(ANYTHING, 0.0), ms[2])
         options.say(f"  {kind.name:<44}{ms[1]:10.2f} {ms[0]:10.2f} {ms[2]:10.2f} ms{found.calls:8,}")
@@ -135,7 +135,7 @@ def measure(room: Room, options: Options, results: Results) -> None:
         options.say(f"{name}: {compared} counts agree with plain SQL ({time.perf_counter() - began:.0f} s)")
         if wrong:
             raise SystemExit("\n".join(["wrong counts:", *wrong]))
-        results.put(f"{name}/checked: counts", [compared], "", command=command)
+        results.put(f"{name}/checked; counts", [compared], "", command=command)
         options.say(f"  {'':<44}{'p50':>10} {'p99':>10} {'max':>10}   {'calls':>8}")
         for group in GROUPS:
             for kind in questions.group(group):
@@ -143,10 +143,12 @@ def measure(room: Room, options: Options, results: Results) -> None:
         writes = questions.writes(5 if options.quick else CHANGES)
     _changes(room, world, writes, put, skipped)
     for group, ms in worst.items():
-        results.put(f"{name}/worst: {group}", [ms], "ms", command=command)
+        results.put(f"{name}/worst; {group}", [ms], "ms", command=command)
 
 
-def _changes(room: Room, world: World, kinds: list[Kind], put: Callable[[Kind, Timed], None], skipped: dict[str, str]) -> None:
+def _changes(
+    room: Room, world: World, kinds: list[Kind], put: Callable[[Kind, Timed], None], skipped: dict[str, str]
+) -> None:
     """In a copy, so that the world stays as it is; in turns, so that a tag that is taken away was there."""
     needed = sum(size for _, _, size in world.disk) * 1.2
     if shutil.disk_usage(room.home).free < needed:
