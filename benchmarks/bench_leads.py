@@ -19,7 +19,7 @@ SCENARIOS = ["queries", "users", "cost", "pool"]
 
 def main() -> int:
     parser = suite.parser("bench_leads", __doc__, SCENARIOS)
-    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--large", action="store_true")
     args = parser.parse_args()
     options = Options(

@@ -21,6 +21,7 @@ import time
 import zlib
 from collections import Counter
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,6 +125,11 @@ class _Pools:
         self.days = [(day + timedelta(days=n)).isoformat() for n in range(2500)]
 
 
+@cache
+def _pools() -> _Pools:
+    return _Pools()
+
+
 # Each breaks a good row on purpose: (share, reason, what to do to the fields of the row). Fields are those of HEADER.
 def _email(change: Callable[[str, str, str], str]) -> Callable[[list[str], str], None]:
     def apply(fields: list[str], first: str) -> None:
@@ -180,7 +186,7 @@ class _Maker:
     ):
         self.rng = np.random.default_rng([FORMAT, seed])
         self.odd = random.Random(f"{FORMAT}/{seed}")
-        self.pools = _Pools()
+        self.pools = _pools()
         self.start = start
         self.existing = iter(existing)
         # what happens to a row: 0 nothing, 1 fault, 2 duplicate, 3 internationalised domain, 4 UTF-8 local part,

@@ -195,10 +195,19 @@ def opened(room: Room, size: Size, say: Callable[[str], None] = print, *, again:
 
 
 def _build(room: Room, size: Size, name: str, known: Path, say: Callable[[str], None]) -> World:
+    """Under another name, which it loses when all of it is there."""
     say(f"world: building {size.leads:,} leads and {size.sends:,} sends, once")
-    seconds: dict[str, float] = {}
     building = f"world_{size.name}_building"
-    conninfo = room.make(building, workspace=None)
+    made = msgspec.structs.replace(fill(room.make(building, workspace=None), size, say), database=name)
+    with room.admin() as conn:
+        conn.execute(f"alter database {building} rename to {name}")
+    known.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1))
+    return made
+
+
+def fill(conninfo: str, size: Size, say: Callable[[str], None] = print) -> World:
+    """Builds the world in a migrated database without leads."""
+    seconds: dict[str, float] = {}
 
     @contextmanager
     def step(what: str) -> Iterator[None]:
@@ -223,23 +232,19 @@ def _build(room: Room, size: Size, name: str, known: Path, say: Callable[[str], 
         sent = dict(conn.execute("select campaign_id, count(*) from mailgenius.email_sends group by 1").fetchall())
         kinds = dict(conn.execute("select kind, count(*) from mailgenius.lead_activities group by 1").fetchall())
         workspaces = [
-            Workspace(f"w{place + 1:02}", number, leads, _sample(conn, number, SAMPLED[place > 0]))
+            Workspace(f"w{place + 1:02}", number, leads, _sample(conn, number, min(leads, SAMPLED[place > 0])))
             for place, (number, leads) in enumerate(zip(ids, sizes, strict=True))
         ]
-        disk = [(table, index, size) for table, index, size in conn.execute(SIZES_OF_TABLES)]
-    made = World(
+        disk = [(table, index, taken) for table, index, taken in conn.execute(SIZES_OF_TABLES)]
+    return World(
         size=size,
-        database=name,
+        database=psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"],
         workspaces=workspaces,
         campaigns=[msgspec.structs.replace(c, sends=sent.get(c.id, 0)) for c in campaigns],
         activities=kinds,
         disk=disk,
         seconds=seconds,
     )
-    with room.admin() as conn:
-        conn.execute(f"alter database {building} rename to {name}")
-    known.write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1))
-    return made
 
 
 def _import(pool: Pool, sizes: list[int]) -> list[int]:
