@@ -36,7 +36,9 @@ def _chapter(scenario: str, title: str, results: Results, table: list[str]) -> l
     out += [*table, ""]
     if skipped := results.skipped.get(scenario):
         out += [f"Not measured: {'; '.join(f'{what} ({why})' for what, why in skipped.items())}.", ""]
-    return [*out, f"Again with `{first.command}` ({first.when} UTC, load {first.load:.1f}).", ""]
+    others = max(figure.others for figure in mine.values())
+    took = f"others took up to {others:.0%} of the machine"
+    return [*out, f"Again with `{first.command}` ({first.when} UTC; {took}).", ""]
 
 
 def _asked(scenario: str, figures: dict[str, Figure]) -> dict[str, Figure]:

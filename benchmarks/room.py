@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -28,7 +29,7 @@ from mailgenius.servers import postgres
 from . import data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,6 +57,14 @@ class Outcome(msgspec.Struct):
     p99: float = 0.0
     load: float = 0.0  # of the machine, when it began
     others: float = 0.0  # share of the machine that processes of others took meanwhile
+
+
+class Seen(msgspec.Struct):
+    """Of the machine, while something ran: see Outcome."""
+
+    load: float = 0.0
+    server_cpu: float = 0.0
+    others: float = 0.0
 
 
 class Contender(msgspec.Struct):
@@ -153,21 +162,27 @@ class Room:
 
     def observe(self, contender: Contender, conninfo: str) -> Outcome:
         """One run, with what the server and others took of the machine meanwhile."""
-        load, server_cpu = os.getloadavg()[0], _server_cpu(self.server.pid)
-        machine, own, clock = _machine_cpu(), _own_cpu(), time.perf_counter()
-        if contender.module == "psql_copy":
-            from .peers import psql_copy
+        with self.watched() as seen:
+            if contender.module == "psql_copy":
+                from .peers import psql_copy
 
-            began = time.perf_counter()
-            psql_copy.load(contender.path, conninfo, psql=self.psql, **contender.keywords)
-            outcome = Outcome(time.perf_counter() - began)
-        else:
-            outcome = run_one(contender.module, contender.path, conninfo, contender.keywords)
-        outcome.load = load
-        outcome.server_cpu = _server_cpu(self.server.pid) - server_cpu
-        elsewhere = _machine_cpu() - machine - (_own_cpu() - own) - outcome.server_cpu
-        outcome.others = max(0.0, elsewhere) / (time.perf_counter() - clock) / (os.cpu_count() or 1)
+                began = time.perf_counter()
+                psql_copy.load(contender.path, conninfo, psql=self.psql, **contender.keywords)
+                outcome = Outcome(time.perf_counter() - began)
+            else:
+                outcome = run_one(contender.module, contender.path, conninfo, contender.keywords)
+        outcome.load, outcome.server_cpu, outcome.others = seen.load, seen.server_cpu, seen.others
         return outcome
+
+    @contextmanager
+    def watched(self) -> Iterator[Seen]:
+        """What the server and others take of the machine inside the block; known at its end."""
+        seen = Seen(load=os.getloadavg()[0])
+        server_cpu, machine, own, clock = _server_cpu(self.server.pid), _machine_cpu(), _own_cpu(), time.perf_counter()
+        yield seen
+        seen.server_cpu = _server_cpu(self.server.pid) - server_cpu
+        elsewhere = _machine_cpu() - machine - (_own_cpu() - own) - seen.server_cpu
+        seen.others = max(0.0, elsewhere) / (time.perf_counter() - clock) / (os.cpu_count() or 1)
 
     def race(
         self,

@@ -17,6 +17,7 @@ import msgspec
 import psycopg
 
 from benchmarks.questions import KEPT, LOOKUPS, ORDERED, PAGES, PREFIX, STATISTICS, SUBSTRING, WRITES, Kind, Questions
+from benchmarks.room import ATTEMPTS, DISTURBED, wait_for_quiet
 from benchmarks.segments import COUNTS, NOT_SENT
 from benchmarks.world import LARGE, SMALL, USUAL, Size, described, opened
 from mailgenius.leads import Leads
@@ -44,6 +45,7 @@ class Timed(msgspec.Struct, frozen=True):
     p50: float
     p99: float
     slowest: float
+    others: float = 0.0  # share of the machine that processes of others took meanwhile
 
 
 def scenario(size: Size) -> str:
@@ -75,6 +77,22 @@ def timed(leads: Leads, asks: list[Ask], *, quick: bool = False) -> Timed:
         if (spent > seconds and n >= enough) or (spent > PATIENCE and n >= FEW):
             break
     return summary(took)
+
+
+def undisturbed(room: Room, measured: Callable[[], Timed]) -> Timed:
+    """A patient room waits for a quiet machine, and measures again what others disturbed."""
+    best: Timed | None = None
+    for _ in range(ATTEMPTS if room.patient else 1):
+        if room.patient:
+            wait_for_quiet(20.0)
+        with room.watched() as seen:
+            found = measured()
+        if best is None or seen.others < best.others:
+            best = msgspec.structs.replace(found, others=round(seen.others, 3))
+        if best.others <= DISTURBED:
+            break
+    assert best is not None
+    return best
 
 
 def check(room: Room, world: World, leads: Leads, kinds: list[Kind]) -> tuple[int, list[str]]:
@@ -118,12 +136,14 @@ def measure(room: Room, options: Options, results: Results) -> None:
 
     def put(kind: Kind, found: Timed) -> None:
         ms = [v * 1000 for v in (found.p99, found.p50, found.slowest)]
-        results.put(f"{name}/{kind.name}", [ms[0]], "ms", note=kind.group, command=command)
+        results.put(f"{name}/{kind.name}", [ms[0]], "ms", note=kind.group, others=found.others, command=command)
         for what, value, unit in (("p50", ms[1], "ms"), ("max", ms[2], "ms"), ("calls", found.calls, "")):
             results.put(f"{name}/{kind.name}; {what}", [value], unit, command=command)
         worst[kind.group] = max(worst.get(kind.group, 0.0), ms[0])
         worst[ANYTHING] = max(worst.get(ANYTHING, 0.0), ms[2])
-        options.say(f"  {kind.name:<44}{ms[1]:10.2f} {ms[0]:10.2f} {ms[2]:10.2f} ms{found.calls:8,}")
+        options.say(
+            f"  {kind.name:<44}{ms[1]:10.2f} {ms[0]:10.2f} {ms[2]:10.2f} ms{found.calls:8,}   {found.others:4.0%}"
+        )
 
     with Pool(room.conninfo(world.database)) as pool:
         leads = Leads(pool)
@@ -136,10 +156,10 @@ def measure(room: Room, options: Options, results: Results) -> None:
         if wrong:
             raise SystemExit("\n".join(["wrong counts:", *wrong]))
         results.put(f"{name}/checked; counts", [compared], "", command=command)
-        options.say(f"  {'':<44}{'p50':>10} {'p99':>10} {'max':>10}   {'calls':>8}")
+        options.say(f"  {'':<44}{'p50':>10} {'p99':>10} {'max':>10}   {'calls':>8} others")
         for group in GROUPS:
             for kind in questions.group(group):
-                put(kind, timed(leads, kind.asks, quick=options.quick))
+                put(kind, undisturbed(room, lambda asks=kind.asks: timed(leads, asks, quick=options.quick)))
         writes = questions.writes(5 if options.quick else CHANGES)
     _changes(room, world, writes, put, skipped)
     for group, ms in worst.items():

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from benchmarks.questions import COUNTS, KEPT, LOOKUPS, NOT_SENT, PAGES, PREFIX, STATISTICS, SUBSTRING, Questions
+from benchmarks.room import wait_for_quiet
 from benchmarks.world import LARGE, opened
 from mailgenius.leads import AsyncLeads, Leads
 from mailgenius.pool import AsyncPool, Pool
@@ -152,8 +153,8 @@ def measure(room: Room, options: Options, results: Results) -> None:
     command = options.command("users")
     seconds, probe = (3.0, 2.0) if options.quick else (30.0, 6.0)
 
-    def put(what: str, value: float, unit: str, note: str = "") -> None:
-        results.put(f"{name}/{what}", [value], unit, note=note, command=command)
+    def put(what: str, value: float, unit: str, note: str = "", others: float = 0.0) -> None:
+        results.put(f"{name}/{what}", [value], unit, note=note, others=others, command=command)
 
     async def main() -> None:
         async with AsyncPool(conninfo) as pool:
@@ -164,13 +165,16 @@ def measure(room: Room, options: Options, results: Results) -> None:
                 gc.collect()
                 return await load(leads, users, seconds)
 
+            if room.patient:
+                wait_for_quiet()
             await run(200, 1.0 if options.quick else 5.0, "warm")
             options.say(f"{name}: {USERS} users, {RATE:,} questions a second for {seconds:g} s, {note}")
-            found = await run(RATE, seconds, "measured")
+            with room.watched() as seen:
+                found = await run(RATE, seconds, "measured")
             for part, names in [*((part, (part,)) for part in MIX), (BUT_COUNTS, tuple(MIX)[:-1])]:
                 p50, p95, p99, top = (found.quantile(q, *names) * 1000 for q in (0.5, 0.95, 0.99, 1.0))
                 asked = sum(len(found.took[n]) for n in names)
-                put(f"{RATE:,} a second, {part}", p99, "ms")
+                put(f"{RATE:,} a second, {part}", p99, "ms", others=seen.others)
                 for what, value, unit in (
                     ("p50", p50, "ms"),
                     ("p95", p95, "ms"),
