@@ -115,6 +115,17 @@ async def load(leads: AsyncLeads, users: list[list[tuple[float, str, Ask]]], sec
     return Load(sum(map(len, users)), unanswered, took)
 
 
+async def settled(pool: AsyncPool, seconds: float = 30.0) -> None:
+    """Returns when the server has put down what an overload before left it with."""
+    deadline = time.monotonic() + seconds
+    busy = (
+        "select count(*) from pg_stat_activity"
+        " where datname = current_database() and state = 'active' and pid <> pg_backend_pid()"
+    )
+    while await pool.fetch_value(busy) and time.monotonic() < deadline:  # noqa: ASYNC110  (only asking tells)
+        await asyncio.sleep(0.1)
+
+
 async def highest(run: Callable[[float], Any], say: Callable[[str], None], first: float = RATE) -> tuple[float, float]:
     """The highest rate tried whose p95 holds the limit, and that p95: doubled or halved, then narrowed down to STEP."""
     low, high, p95 = 0.0, 0.0, 0.0
@@ -162,6 +173,7 @@ def measure(room: Room, options: Options, results: Results) -> None:
 
             async def run(rate: float, seconds: float = probe, seed: str = "probe") -> Load:
                 users = schedules(questions, rate, seconds, seed)
+                await settled(pool)
                 gc.collect()
                 return await load(leads, users, seconds)
 
