@@ -168,7 +168,7 @@ class Questions:
         ]
         if self.has_campaign_stats:
             asks = [Ask("campaign_stats", (c.workspace, c.id)) for c in self.world.campaigns]
-            found.append(Kind("campaign_stats", STATISTICS, asks))
+            found.append(Kind("campaign_stats", KEPT, asks))
         return found
 
     def _counts(self) -> list[Kind]:

@@ -26,6 +26,7 @@ import psycopg
 
 from mailgenius.importer import Importer
 from mailgenius.leads import Leads, migrations
+from mailgenius.leads.orders import INDEXES
 from mailgenius.pool import Pool
 
 from . import data
@@ -172,7 +173,7 @@ def shares(size: Size) -> tuple[list[int], list[tuple[int, float]]]:
 
 def key(size: Size) -> str:
     made = hashlib.sha256(f"{FORMAT}/{data.FORMAT}/{size}".encode())
-    for text in (STATUSES, SENDS, *(m.sql for m in migrations())):
+    for text in (STATUSES, SENDS, str(INDEXES), *(m.sql for m in migrations())):
         made.update(text.encode())
     return made.hexdigest()[:8]
 

@@ -46,7 +46,7 @@ def measure(room: Room, options: Options, results: Results) -> None:
     expect = {"table": leads.facts.inserted, "inserted": leads.facts.inserted}
     contenders = [
         Contender(WITH, "ours", str(leads.raw), template=EMPTY, expect=expect),
-        Contender(WITHOUT, "ours", str(leads.raw), template=BARE, expect=expect),
+        Contender(WITHOUT, "ours_bare", str(leads.raw), template=BARE, expect=expect),
     ]
     disk: dict[str, dict[str, int]] = {}
 

@@ -11,6 +11,7 @@ from benchmarks.plans import Plan, explain, statements
 from benchmarks.questions import Questions
 from benchmarks.world import Size, World, fill
 from mailgenius.leads import Leads
+from mailgenius.leads.orders import INDEXES
 from mailgenius.pool import Pool
 
 if TYPE_CHECKING:
@@ -31,6 +32,14 @@ USES = {
     "page by email: anywhere, next": "leads_email",
     "page by email: anywhere, previous": "leads_email",
     "page by email: among the last": "leads_email",
+    "page by created_at: first": "leads_created",
+    "page by created_at: anywhere, next": "leads_created",
+    "page by created_at: anywhere, previous": "leads_created",
+    "page by created_at: among the last": "leads_created",
+    "page by score: first": "leads_score",
+    "page by score: anywhere, next": "leads_score",
+    "page by score: anywhere, previous": "leads_score",
+    "page by score: among the last": "leads_score",
     "search: two or three letters of an address": "leads_email",
     "search: an address but for its end": "leads_email",
 }
@@ -41,6 +50,9 @@ def small_world(postgres_server: PostgresServer, _template: str) -> Iterator[tup
     from tests.conftest import _create, _drop
 
     conninfo = _create(postgres_server, _template)
+    with psycopg.connect(conninfo, autocommit=True) as conn:
+        for name, columns in INDEXES.items():  # as in a table that is large enough for them
+            conn.execute(f"create index {name} on mailgenius.leads {columns}".encode())
     yield conninfo, fill(conninfo, Size("test", 20_000, 60_000), lambda _text: None)
     _drop(postgres_server, conninfo)
 
