@@ -58,6 +58,8 @@ async def test_counts_and_estimates(database: str) -> None:
         segment = Segment(attributes=[Attribute("n", "<=", 500)], tags_any=["a"])
         assert await leads.count("acme", segment) == 500
         assert await leads.count("acme", Segment()) == 2000
+        assert await leads.count("acme", Segment(email_domain=["example.com", "elsewhere.org"])) == 2000
+        assert await leads.count("acme", Segment(email_domain="elsewhere.org")) == 0
         await leads.pool.execute("analyze mailgenius.leads")
         assert await leads.estimate("acme") == 2000
         assert await leads.estimate("acme", Segment(email_domain="elsewhere.org")) < 100
@@ -90,6 +92,8 @@ async def test_search(database: str) -> None:
         assert await found("%") == ["ana"]
         assert await found("_") == ["x"]
         assert await found("b\\c") == ["x"]
+        assert await found("ana@example") == ["ana"]
+        assert await found("@") == []
         assert await found("nobody") == []
         for text, limit, what in (("", 1, "text"), ("a\0", 1, "text"), ("a", 0, "limit"), ("a", 1001, "limit")):
             with pytest.raises(ConfigError, match=what):

@@ -59,6 +59,8 @@ def test_counts_and_estimates(database: str) -> None:
         segment = Segment(attributes=[Attribute("n", "<=", 500)], tags_any=["a"])
         assert leads.count("acme", segment) == 500
         assert leads.count("acme", Segment()) == 2000
+        assert leads.count("acme", Segment(email_domain=["example.com", "elsewhere.org"])) == 2000
+        assert leads.count("acme", Segment(email_domain="elsewhere.org")) == 0
         leads.pool.execute("analyze mailgenius.leads")
         assert leads.estimate("acme") == 2000
         assert leads.estimate("acme", Segment(email_domain="elsewhere.org")) < 100
@@ -91,6 +93,8 @@ def test_search(database: str) -> None:
         assert found("%") == ["ana"]
         assert found("_") == ["x"]
         assert found("b\\c") == ["x"]
+        assert found("ana@example") == ["ana"]
+        assert found("@") == []
         assert found("nobody") == []
         for text, limit, what in (("", 1, "text"), ("a\0", 1, "text"), ("a", 0, "limit"), ("a", 1001, "limit")):
             with pytest.raises(ConfigError, match=what):

@@ -1,5 +1,5 @@
-"""The indexes that pages by ``created_at`` and ``score`` read. The other orders have theirs from the beginning (``id``,
-``email``) or sort the workspace.
+"""Indexes that large tables get: what pages by ``created_at`` and ``score`` read, and who works for a company or lives in a
+city. The orders ``id`` and ``email`` have theirs from the beginning, the others sort the workspace.
 
 A row's entry in such an index costs as much as the row itself, an index made at once a tenth of that. So there are none
 before they are worth it: the import that brings the table to ``ENOUGH`` leads makes them when it has loaded, or else the
@@ -22,6 +22,8 @@ ENOUGH = 100_000
 INDEXES = {
     "leads_created": "(workspace_id, created_at, id)",
     "leads_score": "(workspace_id, score, id)",
+    "leads_company": "(workspace_id, company)",
+    "leads_city": "(workspace_id, city)",
 }
 LOCK = 0x6F7264657273  # "orders"
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from .model import COLUMNS, Lead, LeadPage, LeadStats
 from .paging import check_order, cursor_to, keyset, read_cursor, turned
-from .search_text import search_params
+from .search_text import looks_like_address, search_params
 from .segment_bits import compile_bits
 from .segment_check import integer
+from .segment_sql import compile
 from .sql import query
 from .values import is_segment
 from .workspaces_sync import Workspaces
@@ -37,16 +38,19 @@ class Reading(Workspaces):
         return None if row is None else _lead(row)
 
     def count(self, workspace: str, segment: Segment | None = None) -> int:
-        """How many leads are in the segment (None: all of the workspace). Exact: of all, the number is kept; those of a
-        segment are counted now."""
+        """How many leads are in the segment (None: all of the workspace). Exact. Of all, and of a domain, the
+        number is kept; others are counted now, from bitmaps where those can tell (docs/design/bitmaps.md)."""
+        params: dict[str, Any] = {}
         if segment is None:
-            params = {"workspace": self.workspace_id(workspace)}
-            return int(self._pool.fetch_value(query("lead_total"), params))
-        if (bits := compile_bits(is_segment("segment", segment), datetime.now(UTC))) is not None:
-            params = bits.params | {"workspace": self.workspace_id(workspace)}
-            return int(self._pool.fetch_value(query("lead_count_bits", **bits.parts), params))
-        condition, params = self._where(workspace, segment)
-        return int(self._pool.fetch_value(query("lead_count", segment=condition), params))
+            text = query("lead_total")
+        elif is_segment("segment", segment).given().keys() == {"email_domain"}:
+            text, params = query("lead_count_domains"), {"domains": list(segment.email_domain or ())}
+        elif (bits := compile_bits(segment, datetime.now(UTC))) is not None:
+            text, params = query("lead_count_bits", **bits.parts), bits.params
+        else:
+            condition, params = compile(segment, datetime.now(UTC))
+            text = query("lead_count", segment=condition)
+        return int(self._pool.fetch_value(text, params | {"workspace": self.workspace_id(workspace)}))
 
     def estimate(self, workspace: str, segment: Segment | None = None) -> int:
         """About how many leads are in the segment: what PostgreSQL's planner expects from its statistics. Takes a
@@ -98,11 +102,11 @@ class Reading(Workspaces):
 
     def search(self, workspace: str, text: str, limit: int = 20) -> list[Lead]:
         """Up to ``limit`` (at most 1,000) leads whose address begins with ``text``, then those who have it in their
-        name or company, in upper or lower case."""
+        name or company, in upper or lower case. A text with an ``@`` within is part of an address and of nothing else."""
         integer("limit", limit, low=1, high=1000)
         params = search_params(text) | {"workspace": self.workspace_id(workspace), "limit": limit}
         found = self._pool.fetch(query("lead_search_email"), params)
-        if len(found) < limit:
+        if len(found) < limit and not looks_like_address(text):
             more = params | {"limit": limit - len(found)}
             found = [*found, *self._pool.fetch(query("lead_search_text"), more)]
         return [_lead(row) for row in found]

@@ -10,6 +10,10 @@ from .segment_check import text
 _LAST = "\U0010ffff"  # sorts behind whatever goes on after a prefix; no address holds it
 
 
+def looks_like_address(given: str) -> bool:
+    return "@" in given.strip()[1:] and not any(letter.isspace() for letter in given.strip())
+
+
 def search_params(given: str) -> dict[str, Any]:
     """The range of addresses that begin so, and the pattern for names."""
     from mailgenius.address import validate_email  # imported late: it loads numpy
