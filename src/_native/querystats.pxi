@@ -113,12 +113,13 @@ cdef class QueryCounters:
         self.kept = _deque(maxlen=slow_kept)
 
     def record(self, str text not None, double seconds, int64_t rows=0, bint error=False, detail=None):
-        """Counts one call. ``rows`` below 0 (unknown to the driver) count as 0; ``detail`` is kept of a slow call only.
+        """Counts one call. Returns the number of a slow call, 0 for another. ``rows`` below 0 (unknown to the driver)
+        count as 0; ``detail`` is kept of a slow call only.
 
         ValueError, and nothing counted, if ``seconds`` is negative, NaN or infinite.
         """
         cdef uint64_t ns = <uint64_t>nanoseconds(seconds)
-        cdef uint64_t number
+        cdef uint64_t number = 0
         cdef _Entry entry
         cdef bint known
         with cython.critical_section(self):
@@ -133,6 +134,7 @@ cdef class QueryCounters:
                 self.slow += 1
                 number = self.slow
             self.kept.append((entry.statement, seconds, rows if rows > 0 else 0, error, number, detail))
+        return number
 
     cdef _Entry found(self, str text, _Entry known, uint64_t ns, int64_t rows, bint error):
         # Counts a call whose text is new, or leads to a statement that was folded.

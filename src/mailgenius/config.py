@@ -89,6 +89,12 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     shared_bound: float = 0.05
     # Seconds from which on a statement is kept among the slow ones (AsyncPool.slow_queries).
     slow_query: float = 0.5
+    # Share of the slow reads (0 to 1) that are explained afterwards, in the background, one at a time.
+    explain_slow: float = 0.0
+    # Parameters of slow calls are kept (SlowCall.detail) and shown in their plans. They are people's data.
+    keep_parameters: bool = False
+    # Statements, and how long connections were waited for and held, are counted. Off saves some 100 ns a call.
+    statistics: bool = True
     # Seconds after which a borrowed connection counts as leaked (AsyncPool.leaks says who took it); None: nobody looks,
     # since remembering who took it costs some microseconds each time.
     leak_after: float | None = None
@@ -112,6 +118,7 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         _require("$.pool.max_idle", self.max_idle, 1)
         _require("$.pool.query_timeout", self.query_timeout, 0.001)
         _require("$.pool.slow_query", self.slow_query, 0)
+        _require("$.pool.explain_slow", self.explain_slow, 0, 1)
         _require("$.pool.max_lifetime", self.max_lifetime, 1)
         _require("$.pool.shared_connections", self.shared_connections, 0, 64)
         _require("$.pool.shared_bound", self.shared_bound, 0.01)

@@ -108,6 +108,8 @@ def test_options_of_the_command_line() -> None:
 def shown(default: object) -> str:
     if default is None or default == ():
         return "none"
+    if isinstance(default, bool):
+        return str(default).lower()  # as in TOML
     return f"{default:,}" if isinstance(default, int | float) else str(default)
 
 

@@ -21,11 +21,13 @@ from mailgenius.errors import OutcomeUnknown, QueryTimeout
 from mailgenius.pool import recent, threads
 from mailgenius.pool.connections_sync import Connections
 from mailgenius.pool.conninfo import brief
+from mailgenius.pool.explaining_sync import Explainer
+from mailgenius.pool.metrics import PoolMetrics, timing
 from mailgenius.pool.nodes import NodeStat
 from mailgenius.pool.queries import query, values_of
 from mailgenius.pool.rows import Row, maker
 from mailgenius.pool.statements import QueryStat, QueryStats, SlowCall
-from mailgenius.pool.timings import Timing, timing
+from mailgenius.pool.tracked_sync import Tracked
 from mailgenius.rt import threads as rt
 
 if TYPE_CHECKING:
@@ -40,7 +42,8 @@ class Pool(Connections):
     """``Pool(conninfo)`` where ``conninfo`` is a PostgreSQL URL or a libpq connection string.
 
     Keywords as in ``PoolSettings``. Give ``settings`` to take them all from there. ``on_connect(connection)`` is called
-    for each new connection, ``on_lost(error)`` when one turns out to be dead; neither for those that short reads share.
+    for each connection that the pool makes for its callers, those included that short reads share (they are read-only);
+    ``on_lost(error)`` when one of them turns out to be dead.
     """
 
     def __init__(
@@ -54,10 +57,16 @@ class Pool(Connections):
     ) -> None:
         super().__init__(conninfo, settings=settings, on_connect=on_connect, on_lost=on_lost, **chosen)
         self._queries = QueryStats(slow_seconds=self.settings.slow_query)
+        self._explainer = self._make_explainer()
 
     def __repr__(self) -> str:
         size = f"{self.settings.min_size}-{self.settings.max_size}"
         return f"<Pool {self._where}, {size} connections{', closed' if self._closed else ''}>"
+
+    def close(self) -> None:
+        """Closes idle connections now and the others when they come back. Safe to repeat."""
+        super().close()
+        self._explainer.close()
 
     # -- connections ---------------------------------------------------------------------------------------------
 
@@ -107,18 +116,18 @@ class Pool(Connections):
         ``as_``: what a row becomes: tuple, dict, or a class that takes the columns as keywords (a msgspec Struct, a
         dataclass). ``timeout``: seconds, ``PoolSettings.query_timeout`` if left out; then ``QueryTimeout``.
         """
+        if not self._counting:
+            return self._read(text, params, as_, timeout)
         began = time.perf_counter()
         rows: list[Any] = []
         failed = True
         try:
-            if self._replicas is None:
-                rows = self._rows(text, params, as_, timeout)
-            else:
-                rows = self._replicas.rows(text, params, as_, timeout)
+            rows = self._read(text, params, as_, timeout)
             failed = False
             return rows
         finally:
-            self._queries.record(text, time.perf_counter() - began, len(rows), failed)
+            if slow := self._queries.record(text, time.perf_counter() - began, len(rows), failed):
+                self._explainer.slow(slow, text, params)
 
     @overload
     def fetch_one(self, text: str, params: _Params = None, *, timeout: float | None = None) -> Row | None: ...
@@ -147,15 +156,19 @@ class Pool(Connections):
 
     def execute(self, text: str, params: _Params = None, *, timeout: float | None = None) -> int:
         """Runs a statement; the number of rows it touched (-1 where that means nothing)."""
-        began = time.perf_counter()
         count: int = 0
+        if not self._counting:
+            count = self._alone(text, params, None, timeout)
+            return count  # noqa: RET504 - the type is said above
+        began = time.perf_counter()
         failed = True
         try:
             count = self._alone(text, params, None, timeout)
             failed = False
             return count
         finally:
-            self._queries.record(text, time.perf_counter() - began, count, failed)
+            if slow := self._queries.record(text, time.perf_counter() - began, count, failed):
+                self._explainer.slow(slow, text, params)
 
     def execute_many(self, text: str, many: Iterable[Sequence[Any] | Mapping[str, Any]]) -> int:
         """Runs a statement for each of the parameters, all of them or none; the number of rows touched."""
@@ -176,6 +189,11 @@ class Pool(Connections):
         with self.connection() as connection, connection.cursor() as cursor, cursor.copy(statement) as copy:
             for block in copy:
                 yield bytes(block)
+
+    def _read(self, text: str, params: _Params, kind: Any, timeout: float | None) -> list[Any]:
+        if self._replicas is None:
+            return self._rows(text, params, kind, timeout)
+        return self._replicas.rows(text, params, kind, timeout)
 
     def _rows(self, text: str, params: _Params, kind: Any, timeout: float | None) -> list[Any]:
         q = query(text, params is not None)
@@ -222,6 +240,20 @@ class Pool(Connections):
             finally:
                 self._deadlines.done(watched)
 
+    def _make_explainer(self) -> Explainer:
+        return Explainer(
+            self._connect_to_explain, share=self.settings.explain_slow, values=self.settings.keep_parameters
+        )
+
+    def _connect_to_explain(self) -> Tracked:
+        return Tracked.connect(
+            self._conninfo, meters=self._meters, reason="explain", autocommit=True, prepare_threshold=None
+        )
+
+    def _forked(self) -> None:
+        super()._forked()
+        self._explainer = self._make_explainer()
+
     # -- what it is like -----------------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, int]:
@@ -241,18 +273,29 @@ class Pool(Connections):
         return self._queries.top(n, by)
 
     def slow_queries(self) -> list[SlowCall]:
-        """The last calls that took ``PoolSettings.slow_query`` seconds or more, the oldest first. Without parameters:
-        they are people's data."""
-        return self._queries.slow()
+        """The last calls that took ``PoolSettings.slow_query`` seconds or more, the oldest first. Without parameters,
+        which are people's data, unless ``keep_parameters`` is set; with the plans of those that ``explain_slow`` chose."""
+        return [self._explainer.known(call) for call in self._queries.slow()]
 
-    def timings(self) -> dict[str, Timing]:
-        """``acquire``: how long callers waited for a connection of their own; ``usage``: how long they held it;
-        ``connect``: how long one took to make, each time the pool looked whether the server is there."""
-        return {
-            "acquire": timing(self._waited),
-            "usage": timing(self._held),
-            "connect": timing(self._connected),
-        }
+    def metrics(self) -> PoolMetrics:
+        """Connections and callers: how many, how long they waited, held and made them, and why connections went."""
+        known, shared, meters = self.stats(), self._shared.stats(), self._meters
+        return PoolMetrics(
+            active=sum(state.since > 0 for state in meters.states()),
+            idle=known.get("pool_available", 0),
+            pending=known.get("requests_waiting", 0),
+            min_size=self.settings.min_size,
+            max_size=self.settings.max_size,
+            shared=shared["shared_size"],
+            shared_pending=shared["shared_pending"],
+            shared_evicted=shared["shared_evicted"],
+            acquire=timing(meters.acquire),
+            usage=timing(meters.usage),
+            creation=timing(meters.creation),
+            timeouts=timing(meters.timeouts),
+            refused=timing(meters.refused),
+            closed=meters.closed(),
+        )
 
     def explain(self, text: str, params: _Params = None, *, analyze: bool = False) -> str:
         """PostgreSQL's plan of a statement. ``analyze``: it is run, with what it changes taken back, and measured."""
@@ -268,6 +311,7 @@ class Pool(Connections):
         """
         limit = seconds if seconds is not None else self.settings.leak_after or 0.0
         now = time.monotonic()
-        found = [(now - since, stack) for since, stack in tuple(self._borrowed.values()) if now - since >= limit]
+        held = [(now - state.since, state.stack) for state in self._meters.states() if state.since]
+        found = [(age, stack) for age, stack in held if age >= limit]
         found.sort(key=lambda one: -one[0])
         return [(age, "".join(stack.format()) if stack else "") for age, stack in found]

@@ -33,6 +33,7 @@ from mailgenius.errors import QueryTimeout
 from mailgenius.pool.queries import Query
 from mailgenius.pool.routes import Elsewhere, Key, Prepared, Routes
 from mailgenius.pool.rows import maker
+from mailgenius.pool.tracked_async import Tracked
 
 __all__ = ["Elsewhere", "Shared"]
 
@@ -84,7 +85,7 @@ class Shared(Routes):
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[psycopg.AsyncConnection[Any]]],
+        connect: Callable[[], Awaitable[Tracked]],
         *,
         connections: int,
         bound: float,
@@ -169,7 +170,7 @@ class Shared(Routes):
 class Lane:
     """One connection and those who wait for it, in the order in which they were sent."""
 
-    def __init__(self, shared: Shared, connection: psycopg.AsyncConnection[Any]) -> None:
+    def __init__(self, shared: Shared, connection: Tracked) -> None:
         self.shared = shared
         self.loop = asyncio.get_running_loop()
         self.pending: deque[Entry | Preparing | Closing] = deque()
@@ -360,7 +361,7 @@ class Lane:
                 entry.future.set_exception(QueryTimeout("The statement took longer than its timeout."))
         held = self.still * TICK
         if self._cancelled and held > self.shared.bound + GRACE:
-            self._lose()  # not even a cancellation gets through
+            self._lose("slow")  # not even a cancellation gets through
             return
         # Is there somebody behind what runs now, or nobody left who wants it?
         unwelcome = len(entries) > 1 or all(entry.future.done() for entry in entries)
@@ -376,7 +377,7 @@ class Lane:
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def _lose(self) -> None:
+    def _lose(self, reason: str = "broken") -> None:
         """The connection is gone. What waited for it has read at most: it is asked for elsewhere."""
         for entry in (*self.pending, *self._again):
             if isinstance(entry, Entry) and not entry.future.done():
@@ -385,10 +386,11 @@ class Lane:
         self._again.clear()
         if not self._closed:
             self._forget()
+            self._connection.ended(reason)
             self._pgconn.finish()
 
     async def close(self) -> None:
-        self._lose()
+        self._lose("close")
         await self._connection.close()
 
     def _forget(self) -> None:

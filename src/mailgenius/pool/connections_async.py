@@ -21,14 +21,15 @@ from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from mailgenius._native import Histogram
 from mailgenius.config import PoolSettings
 from mailgenius.errors import DatabaseUnavailable
 from mailgenius.pool import aio, recent
 from mailgenius.pool.conninfo import brief, parse, read_only, where
 from mailgenius.pool.deadlines_async import Deadlines
+from mailgenius.pool.meters import Meters
 from mailgenius.pool.replicas_async import Replicas
 from mailgenius.pool.rows import Row
+from mailgenius.pool.tracked_async import Tracked
 from mailgenius.rt import aio as rt
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connections"]
 
-_Inner: TypeAlias = "AsyncConnectionPool[psycopg.AsyncConnection[Row]]"
+_Inner: TypeAlias = "AsyncConnectionPool[Tracked]"
 SUSPICIOUS = 0.3  # seconds without a connection after which we look whether the server is there at all
 
 
@@ -69,9 +70,9 @@ class Connections:
         self._refused: tuple[float, str] | None = None  # when connecting failed last, and why
         self._pooled = False  # there is a pooler between us and PostgreSQL
         self._deadlines = Deadlines()
-        self._waited, self._held, self._connected = Histogram(), Histogram(), Histogram()
+        self._counting = self.settings.statistics
+        self._meters: Meters[Tracked] = Meters(on_lost)
         self._polls: weakref.WeakKeyDictionary[Any, select.poll] = weakref.WeakKeyDictionary()
-        self._borrowed: dict[int, tuple[float, traceback.StackSummary | None]] = {}
         self._shared = self._make_shared()
         self._reading = False  # on a replica: nothing may be written
         self._replicas = self._make_replicas()
@@ -93,7 +94,7 @@ class Connections:
     async def close(self) -> None:
         """Closes idle connections now and the others when they come back. Safe to repeat."""
         async with self._lock:
-            self._closed = True
+            self._closed = self._meters.closing = True
             pool, self._pool = self._pool, None
         if self._replicas is not None:
             await self._replicas.close()
@@ -103,7 +104,7 @@ class Connections:
 
     async def _abandon(self) -> None:
         """Closes at once, whoever uses it: they get an error now instead of waiting for a server that is gone."""
-        self._closed = True
+        self._closed = self._meters.closing = True
         pool, self._pool = self._pool, None
         await self._shared.abandon()
         self._deadlines.cut()
@@ -129,7 +130,9 @@ class Connections:
         if self._replicas is not None:
             return await self._replicas.look_again(moves)
         try:
-            async with await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True) as connection:
+            async with await Tracked.connect(
+                self._conninfo, meters=self._meters, reason="probe", autocommit=True
+            ) as connection:
                 if not await _writable(connection):
                     return False
         except psycopg.OperationalError:
@@ -143,7 +146,7 @@ class Connections:
         seconds to wait for a free one."""
         return Borrowed(self, self.settings.timeout if timeout is None else timeout)
 
-    async def _checkout(self, timeout: float) -> tuple[_Inner, psycopg.AsyncConnection[Row]]:
+    async def _checkout(self, timeout: float) -> tuple[_Inner, Tracked]:
         """A connection and the inner pool it goes back to.
 
         The inner pool reconnects in the background, pausing longer and longer, and tells nobody why it fails; its
@@ -166,6 +169,7 @@ class Connections:
                     await self._try_once(timeout)
                     await self._replace(pool)
                 elif time.monotonic() >= deadline:
+                    self._meters.timeouts.observe(time.monotonic() - began)
                     raise DatabaseUnavailable(
                         f"No connection to {self._where} became free within {timeout:g} s; all of at most"
                         f" {self.settings.max_size} were in use. Raise $.pool.max_size or $.pool.timeout, or give"
@@ -173,10 +177,12 @@ class Connections:
                     ) from None
                 wait = max(deadline - time.monotonic(), 0.001)
             else:
-                stack = None if self.settings.leak_after is None else traceback.extract_stack(limit=20)
-                now = time.monotonic()
-                self._waited.observe(now - began)
-                self._borrowed[id(connection)] = (now, stack)
+                state = connection.state
+                state.since = now = time.monotonic()
+                if self._counting:
+                    self._meters.acquire.observe(now - began)
+                if self.settings.leak_after is not None:
+                    state.stack = traceback.extract_stack(limit=20)
                 return pool, connection
 
     async def _opened(self, timeout: float) -> _Inner:
@@ -207,13 +213,18 @@ class Connections:
     async def _make(self) -> _Inner:
         pool: _Inner = AsyncConnectionPool(
             read_only(self._parts) if self._reading and not self._pooled else self._conninfo,
+            connection_class=Tracked,
             min_size=self.settings.min_size,
             max_size=self.settings.max_size,
             timeout=self.settings.timeout,
             max_idle=self.settings.max_idle,
             max_lifetime=self.settings.max_lifetime,
-            kwargs={"autocommit": True, "prepare_threshold": None if self._pooled else 5},
-            configure=self._on_connect,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": None if self._pooled else 5,
+                "meters": self._meters,
+            },
+            configure=self._greet,
             check=self._check,
             open=False,
             name="mailgenius",
@@ -226,18 +237,25 @@ class Connections:
             if self._pool is not old or self._closed:
                 return
             await self._install()
-        await old.close()  # connections still in use are closed when they come back
+            self._meters.closing = True
+            try:
+                await old.close()  # connections still in use are closed when they come back
+            finally:
+                self._meters.closing = self._closed
 
     async def _try_once(self, timeout: float) -> None:
-        began, moves = time.monotonic(), self._moves
+        moves = self._moves
         patience = min(
             float(self._parts["connect_timeout"]), max(timeout, 2.0)
         )  # less than 2 s the driver does not take
         try:
-            async with await psycopg.AsyncConnection.connect(
-                self._conninfo, autocommit=True, connect_timeout=round(patience)
+            async with await Tracked.connect(
+                self._conninfo,
+                meters=self._meters,
+                reason="probe",
+                autocommit=True,
+                connect_timeout=round(patience),
             ) as connection:
-                self._connected.observe(time.monotonic() - began)
                 self._pooled = await _behind_pooler(connection)
         except psycopg.OperationalError as error:
             if self._replicas is not None and await self._replicas.look_again(moves):
@@ -249,7 +267,7 @@ class Connections:
         if self._pooled:
             self._shared.connections = 0
 
-    async def _check(self, connection: psycopg.AsyncConnection[Any]) -> None:
+    async def _check(self, connection: Tracked) -> None:
         """Refuses a connection the server has closed; free of charge for a healthy one, whose idle socket has nothing
         to read."""
         poll = self._polls.get(connection)
@@ -260,8 +278,17 @@ class Connections:
             try:
                 await AsyncConnectionPool.check_connection(connection)
             except psycopg.Error as error:
-                if self._on_lost is not None:
-                    self._on_lost(error)
+                if connection.closed:
+                    connection.ended("check", error)
+                raise
+
+    async def _greet(self, connection: Tracked) -> None:
+        if self._on_connect is not None:
+            try:
+                await self._on_connect(connection)
+            except BaseException:
+                connection.state.reason = "hook"
+                await connection.close()
                 raise
 
     def _make_shared(self) -> aio.Shared:
@@ -275,15 +302,15 @@ class Connections:
         urls = self.settings.replicas
         return Replicas(self, urls, self._home) if urls else None  # type: ignore[arg-type]
 
-    async def _connect_shared(self) -> psycopg.AsyncConnection[Any]:
+    async def _connect_shared(self) -> Tracked:
         """A read-only connection in a state that its session keeps; ``Elsewhere`` if there can be none."""
         if self._closed:
             raise DatabaseUnavailable(f"The pool for {self._where} is closed.")
         # libpq does not take a read-only session for one of the primary's: such a one has to become read-only later.
         late = self._parts.get("target_session_attrs") == "read-write"
         try:
-            connection = await psycopg.AsyncConnection.connect(
-                self._conninfo if late else read_only(self._parts), autocommit=True
+            connection = await Tracked.connect(
+                self._conninfo if late else read_only(self._parts), meters=self._meters, autocommit=True
             )
         except psycopg.OperationalError as error:
             if "startup parameter" in str(error):  # a pooler speaks
@@ -292,14 +319,29 @@ class Connections:
         try:
             if await _behind_pooler(connection):
                 self._shared.connections = 0
-            elif late:
+                connection.state.reason = "probe"
+                return connection
+            if late:
                 await connection.execute("set session characteristics as transaction read only")
+            await self._greet(connection)
         except BaseException as error:
             await connection.close()
             if isinstance(error, psycopg.OperationalError):
                 raise aio.Elsewhere from None
             raise
         return connection
+
+    def _forked(self) -> None:
+        """In a child process: the parent's connections and threads are not ours. Starts anew, and keeps the old objects
+        so that nothing of them is finalised here."""
+        self._lock = rt.Lock()
+        _inherited.extend((self._pool, self._shared, self._replicas, self._meters))
+        self._pool = None
+        self._meters = Meters(self._on_lost)
+        self._shared = self._make_shared()
+        self._deadlines = Deadlines()
+        self._parts, self._conninfo, self._where = self._home, make_conninfo("", **self._home), where(self._home)
+        self._replicas = self._make_replicas()
 
 
 class Borrowed:
@@ -308,14 +350,14 @@ class Borrowed:
     __slots__ = ("_connection", "_inner", "_mark", "_pool", "_timeout")
 
     _inner: _Inner
-    _connection: psycopg.AsyncConnection[Row]
+    _connection: Tracked
     _mark: recent.Mark | None  # only with replicas
 
     def __init__(self, pool: Connections, timeout: float) -> None:
         self._pool = pool
         self._timeout = timeout
 
-    async def __aenter__(self) -> psycopg.AsyncConnection[Row]:
+    async def __aenter__(self) -> Tracked:
         self._inner, self._connection = await self._pool._checkout(self._timeout)
         if self._pool._replicas is not None:
             self._mark = recent.current()
@@ -327,15 +369,25 @@ class Borrowed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pool, connection = self._pool, self._connection
-        since, _ = pool._borrowed.pop(id(connection))
-        pool._held.observe(time.monotonic() - since)
+        state = connection.state
+        if pool._counting:
+            pool._meters.usage.observe(time.monotonic() - state.since)
         closed = connection.closed
-        if not closed and not connection.autocommit:
-            await connection.rollback()
-            await connection.set_autocommit(True)
+        if closed:
+            connection.ended("", error if isinstance(error, Exception) else None)
+        elif not connection.autocommit:
+            try:
+                await connection.rollback()
+                await connection.set_autocommit(True)
+            except psycopg.Error as failed:
+                connection.ended("reset", failed)
+                await connection.close()
         moves = pool._moves
         refused = error is not None and not closed and await self._refused(error)
+        state.since, state.stack = 0.0, None
+        state.returning = None if self._inner.closed else True
         await self._inner.putconn(connection)
+        state.returning = False
         if pool._replicas is not None and self._mark is not None:
             self._mark.ended(time.monotonic())
         if refused and self._inner is pool._pool:  # else the pool has left that server already
@@ -355,17 +407,8 @@ _inherited: list[object] = []
 
 
 def _after_fork_in_child() -> None:
-    """Connections and threads of the parent are not ours: start anew, and keep the old objects so that nothing of
-    them is finalised here."""
     for pool in _pools:
-        pool._lock = rt.Lock()
-        _inherited.extend((pool._pool, pool._shared))
-        pool._pool = None
-        pool._shared = pool._make_shared()
-        pool._deadlines = Deadlines()
-        _inherited.append(pool._replicas)
-        pool._parts, pool._conninfo, pool._where = pool._home, make_conninfo("", **pool._home), where(pool._home)
-        pool._replicas = pool._make_replicas()
+        pool._forked()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

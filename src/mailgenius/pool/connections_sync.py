@@ -22,14 +22,15 @@ from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
 from psycopg_pool import ConnectionPool, PoolClosed, PoolTimeout
 
-from mailgenius._native import Histogram
 from mailgenius.config import PoolSettings
 from mailgenius.errors import DatabaseUnavailable
 from mailgenius.pool import recent, threads
 from mailgenius.pool.conninfo import brief, parse, read_only, where
 from mailgenius.pool.deadlines_sync import Deadlines
+from mailgenius.pool.meters import Meters
 from mailgenius.pool.replicas_sync import Replicas
 from mailgenius.pool.rows import Row
+from mailgenius.pool.tracked_sync import Tracked
 from mailgenius.rt import threads as rt
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Connections"]
 
-_Inner: TypeAlias = "ConnectionPool[psycopg.Connection[Row]]"
+_Inner: TypeAlias = "ConnectionPool[Tracked]"
 SUSPICIOUS = 0.3  # seconds without a connection after which we look whether the server is there at all
 
 
@@ -70,9 +71,9 @@ class Connections:
         self._refused: tuple[float, str] | None = None  # when connecting failed last, and why
         self._pooled = False  # there is a pooler between us and PostgreSQL
         self._deadlines = Deadlines()
-        self._waited, self._held, self._connected = Histogram(), Histogram(), Histogram()
+        self._counting = self.settings.statistics
+        self._meters: Meters[Tracked] = Meters(on_lost)
         self._polls: weakref.WeakKeyDictionary[Any, select.poll] = weakref.WeakKeyDictionary()
-        self._borrowed: dict[int, tuple[float, traceback.StackSummary | None]] = {}
         self._shared = self._make_shared()
         self._reading = False  # on a replica: nothing may be written
         self._replicas = self._make_replicas()
@@ -94,7 +95,7 @@ class Connections:
     def close(self) -> None:
         """Closes idle connections now and the others when they come back. Safe to repeat."""
         with self._lock:
-            self._closed = True
+            self._closed = self._meters.closing = True
             pool, self._pool = self._pool, None
         if self._replicas is not None:
             self._replicas.close()
@@ -104,7 +105,7 @@ class Connections:
 
     def _abandon(self) -> None:
         """Closes at once, whoever uses it: they get an error now instead of waiting for a server that is gone."""
-        self._closed = True
+        self._closed = self._meters.closing = True
         pool, self._pool = self._pool, None
         self._shared.abandon()
         self._deadlines.cut()
@@ -130,7 +131,7 @@ class Connections:
         if self._replicas is not None:
             return self._replicas.look_again(moves)
         try:
-            with psycopg.Connection.connect(self._conninfo, autocommit=True) as connection:
+            with Tracked.connect(self._conninfo, meters=self._meters, reason="probe", autocommit=True) as connection:
                 if not _writable(connection):
                     return False
         except psycopg.OperationalError:
@@ -144,7 +145,7 @@ class Connections:
         seconds to wait for a free one."""
         return Borrowed(self, self.settings.timeout if timeout is None else timeout)
 
-    def _checkout(self, timeout: float) -> tuple[_Inner, psycopg.Connection[Row]]:
+    def _checkout(self, timeout: float) -> tuple[_Inner, Tracked]:
         """A connection and the inner pool it goes back to.
 
         The inner pool reconnects in the background, pausing longer and longer, and tells nobody why it fails; its
@@ -167,6 +168,7 @@ class Connections:
                     self._try_once(timeout)
                     self._replace(pool)
                 elif time.monotonic() >= deadline:
+                    self._meters.timeouts.observe(time.monotonic() - began)
                     raise DatabaseUnavailable(
                         f"No connection to {self._where} became free within {timeout:g} s; all of at most"
                         f" {self.settings.max_size} were in use. Raise $.pool.max_size or $.pool.timeout, or give"
@@ -174,10 +176,12 @@ class Connections:
                     ) from None
                 wait = max(deadline - time.monotonic(), 0.001)
             else:
-                stack = None if self.settings.leak_after is None else traceback.extract_stack(limit=20)
-                now = time.monotonic()
-                self._waited.observe(now - began)
-                self._borrowed[id(connection)] = (now, stack)
+                state = connection.state
+                state.since = now = time.monotonic()
+                if self._counting:
+                    self._meters.acquire.observe(now - began)
+                if self.settings.leak_after is not None:
+                    state.stack = traceback.extract_stack(limit=20)
                 return pool, connection
 
     def _opened(self, timeout: float) -> _Inner:
@@ -208,13 +212,18 @@ class Connections:
     def _make(self) -> _Inner:
         pool: _Inner = ConnectionPool(
             read_only(self._parts) if self._reading and not self._pooled else self._conninfo,
+            connection_class=Tracked,
             min_size=self.settings.min_size,
             max_size=self.settings.max_size,
             timeout=self.settings.timeout,
             max_idle=self.settings.max_idle,
             max_lifetime=self.settings.max_lifetime,
-            kwargs={"autocommit": True, "prepare_threshold": None if self._pooled else 5},
-            configure=self._on_connect,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": None if self._pooled else 5,
+                "meters": self._meters,
+            },
+            configure=self._greet,
             check=self._check,
             open=False,
             name="mailgenius",
@@ -227,18 +236,25 @@ class Connections:
             if self._pool is not old or self._closed:
                 return
             self._install()
-        old.close()  # connections still in use are closed when they come back
+            self._meters.closing = True
+            try:
+                old.close()  # connections still in use are closed when they come back
+            finally:
+                self._meters.closing = self._closed
 
     def _try_once(self, timeout: float) -> None:
-        began, moves = time.monotonic(), self._moves
+        moves = self._moves
         patience = min(
             float(self._parts["connect_timeout"]), max(timeout, 2.0)
         )  # less than 2 s the driver does not take
         try:
-            with psycopg.Connection.connect(
-                self._conninfo, autocommit=True, connect_timeout=round(patience)
+            with Tracked.connect(
+                self._conninfo,
+                meters=self._meters,
+                reason="probe",
+                autocommit=True,
+                connect_timeout=round(patience),
             ) as connection:
-                self._connected.observe(time.monotonic() - began)
                 self._pooled = _behind_pooler(connection)
         except psycopg.OperationalError as error:
             if self._replicas is not None and self._replicas.look_again(moves):
@@ -250,7 +266,7 @@ class Connections:
         if self._pooled:
             self._shared.connections = 0
 
-    def _check(self, connection: psycopg.Connection[Any]) -> None:
+    def _check(self, connection: Tracked) -> None:
         """Refuses a connection the server has closed; free of charge for a healthy one, whose idle socket has nothing
         to read."""
         poll = self._polls.get(connection)
@@ -261,8 +277,17 @@ class Connections:
             try:
                 ConnectionPool.check_connection(connection)
             except psycopg.Error as error:
-                if self._on_lost is not None:
-                    self._on_lost(error)
+                if connection.closed:
+                    connection.ended("check", error)
+                raise
+
+    def _greet(self, connection: Tracked) -> None:
+        if self._on_connect is not None:
+            try:
+                self._on_connect(connection)
+            except BaseException:
+                connection.state.reason = "hook"
+                connection.close()
                 raise
 
     def _make_shared(self) -> threads.Shared:
@@ -276,14 +301,16 @@ class Connections:
         urls = self.settings.replicas
         return Replicas(self, urls, self._home) if urls else None  # type: ignore[arg-type]
 
-    def _connect_shared(self) -> psycopg.Connection[Any]:
+    def _connect_shared(self) -> Tracked:
         """A read-only connection in a state that its session keeps; ``Elsewhere`` if there can be none."""
         if self._closed:
             raise DatabaseUnavailable(f"The pool for {self._where} is closed.")
         # libpq does not take a read-only session for one of the primary's: such a one has to become read-only later.
         late = self._parts.get("target_session_attrs") == "read-write"
         try:
-            connection = psycopg.Connection.connect(self._conninfo if late else read_only(self._parts), autocommit=True)
+            connection = Tracked.connect(
+                self._conninfo if late else read_only(self._parts), meters=self._meters, autocommit=True
+            )
         except psycopg.OperationalError as error:
             if "startup parameter" in str(error):  # a pooler speaks
                 self._shared.connections = 0
@@ -291,14 +318,29 @@ class Connections:
         try:
             if _behind_pooler(connection):
                 self._shared.connections = 0
-            elif late:
+                connection.state.reason = "probe"
+                return connection
+            if late:
                 connection.execute("set session characteristics as transaction read only")
+            self._greet(connection)
         except BaseException as error:
             connection.close()
             if isinstance(error, psycopg.OperationalError):
                 raise threads.Elsewhere from None
             raise
         return connection
+
+    def _forked(self) -> None:
+        """In a child process: the parent's connections and threads are not ours. Starts anew, and keeps the old objects
+        so that nothing of them is finalised here."""
+        self._lock = rt.Lock()
+        _inherited.extend((self._pool, self._shared, self._replicas, self._meters))
+        self._pool = None
+        self._meters = Meters(self._on_lost)
+        self._shared = self._make_shared()
+        self._deadlines = Deadlines()
+        self._parts, self._conninfo, self._where = self._home, make_conninfo("", **self._home), where(self._home)
+        self._replicas = self._make_replicas()
 
 
 class Borrowed:
@@ -307,14 +349,14 @@ class Borrowed:
     __slots__ = ("_connection", "_inner", "_mark", "_pool", "_timeout")
 
     _inner: _Inner
-    _connection: psycopg.Connection[Row]
+    _connection: Tracked
     _mark: recent.Mark | None  # only with replicas
 
     def __init__(self, pool: Connections, timeout: float) -> None:
         self._pool = pool
         self._timeout = timeout
 
-    def __enter__(self) -> psycopg.Connection[Row]:
+    def __enter__(self) -> Tracked:
         self._inner, self._connection = self._pool._checkout(self._timeout)
         if self._pool._replicas is not None:
             self._mark = recent.current()
@@ -326,15 +368,25 @@ class Borrowed:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         pool, connection = self._pool, self._connection
-        since, _ = pool._borrowed.pop(id(connection))
-        pool._held.observe(time.monotonic() - since)
+        state = connection.state
+        if pool._counting:
+            pool._meters.usage.observe(time.monotonic() - state.since)
         closed = connection.closed
-        if not closed and not connection.autocommit:
-            connection.rollback()
-            connection.set_autocommit(True)
+        if closed:
+            connection.ended("", error if isinstance(error, Exception) else None)
+        elif not connection.autocommit:
+            try:
+                connection.rollback()
+                connection.set_autocommit(True)
+            except psycopg.Error as failed:
+                connection.ended("reset", failed)
+                connection.close()
         moves = pool._moves
         refused = error is not None and not closed and self._refused(error)
+        state.since, state.stack = 0.0, None
+        state.returning = None if self._inner.closed else True
         self._inner.putconn(connection)
+        state.returning = False
         if pool._replicas is not None and self._mark is not None:
             self._mark.ended(time.monotonic())
         if refused and self._inner is pool._pool:  # else the pool has left that server already
@@ -354,17 +406,8 @@ _inherited: list[object] = []
 
 
 def _after_fork_in_child() -> None:
-    """Connections and threads of the parent are not ours: start anew, and keep the old objects so that nothing of
-    them is finalised here."""
     for pool in _pools:
-        pool._lock = rt.Lock()
-        _inherited.extend((pool._pool, pool._shared))
-        pool._pool = None
-        pool._shared = pool._make_shared()
-        pool._deadlines = Deadlines()
-        _inherited.append(pool._replicas)
-        pool._parts, pool._conninfo, pool._where = pool._home, make_conninfo("", **pool._home), where(pool._home)
-        pool._replicas = pool._make_replicas()
+        pool._forked()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

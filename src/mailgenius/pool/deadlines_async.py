@@ -6,10 +6,10 @@ import contextlib
 import os
 import socket
 from time import monotonic
-from typing import Any
 
 import psycopg
 
+from mailgenius.pool.tracked_async import Tracked
 from mailgenius.rt import aio as rt
 
 __all__ = ["Deadlines", "Watched"]
@@ -23,7 +23,7 @@ class Watched:
 
     __slots__ = ("cancelling", "connection", "cut", "deadline", "expired")
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], deadline: float) -> None:
+    def __init__(self, connection: Tracked, deadline: float) -> None:
         self.connection = connection
         self.deadline = deadline
         self.expired = False
@@ -36,7 +36,7 @@ class Deadlines:
         self._watched: set[Watched] = set()
         self._sweeper: rt.Spawned | None = None
 
-    def watch(self, connection: psycopg.AsyncConnection[Any], seconds: float, *, cancel: bool = True) -> Watched:
+    def watch(self, connection: Tracked, seconds: float, *, cancel: bool = True) -> Watched:
         """Cancels what runs on the connection in ``seconds``, unless it is ``done`` by then; without ``cancel``, ends the
         connection at once."""
         watched = Watched(connection, monotonic() + seconds)
@@ -79,6 +79,7 @@ class Deadlines:
                 watched.cancelling = rt.spawn(self._cancel, watched)
             elif not watched.cut:
                 watched.cut = True
+                watched.connection.state.reason = watched.connection.state.reason or "slow"
                 _cut(watched.connection)
 
     async def _cancel(self, watched: Watched) -> None:
@@ -86,7 +87,7 @@ class Deadlines:
             await watched.connection.cancel_safe(timeout=GRACE)
 
 
-def _cut(connection: psycopg.AsyncConnection[Any]) -> None:
+def _cut(connection: Tracked) -> None:
     """Ends a connection whose server answers no more: whoever waits for it sees its end."""
     with contextlib.suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.fileno())) as copy:
         copy.shutdown(socket.SHUT_RDWR)

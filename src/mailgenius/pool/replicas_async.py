@@ -30,6 +30,7 @@ from mailgenius.pool.deadlines_async import Deadlines
 from mailgenius.pool.nodes import Cluster, Look, Node, NodeStat, pause, position
 from mailgenius.pool.queries import query
 from mailgenius.pool.routes import Routes
+from mailgenius.pool.tracked_async import Tracked
 from mailgenius.rt import aio as rt
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Member:
         self.wake = rt.Event()
         self.rounds = 0  # looks that came to an end
         self.system: int | None = None
-        self.connection: psycopg.AsyncConnection[Any] | None = None  # for looking
+        self.connection: Tracked | None = None  # for looking
 
 
 class Replicas(Routes):
@@ -205,7 +206,9 @@ class Replicas(Routes):
             connection = member.connection
             if connection is None:
                 known = make_conninfo("", **member.parts | {"connect_timeout": 2})
-                connection = await psycopg.AsyncConnection.connect(known, autocommit=True, prepare_threshold=None)
+                connection = await Tracked.connect(
+                    known, meters=self._primary._meters, reason="probe", autocommit=True, prepare_threshold=None
+                )
                 member.connection = connection
                 member.system = await self._system(connection)
             row = await self._ask(connection, LOOK)
@@ -224,14 +227,14 @@ class Replicas(Routes):
             await self._forget(member)  # of several hosts, another one may take writes by now
         return look
 
-    async def _system(self, connection: psycopg.AsyncConnection[Any]) -> int | None:
+    async def _system(self, connection: Tracked) -> int | None:
         try:
             (number,) = await self._ask(connection, SYSTEM)
         except psycopg.errors.InsufficientPrivilege:
             return None
         return int(number)
 
-    async def _ask(self, connection: psycopg.AsyncConnection[Any], text: str) -> tuple[Any, ...]:
+    async def _ask(self, connection: Tracked, text: str) -> tuple[Any, ...]:
         watched = self._deadlines.watch(connection, SILENCE, cancel=False)
         try:
             row = await (await connection.execute(text.encode())).fetchone()

@@ -31,6 +31,7 @@ from mailgenius.pool.deadlines_sync import Deadlines
 from mailgenius.pool.nodes import Cluster, Look, Node, NodeStat, pause, position
 from mailgenius.pool.queries import query
 from mailgenius.pool.routes import Routes
+from mailgenius.pool.tracked_sync import Tracked
 from mailgenius.rt import threads as rt
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Member:
         self.wake = rt.Event()
         self.rounds = 0  # looks that came to an end
         self.system: int | None = None
-        self.connection: psycopg.Connection[Any] | None = None  # for looking
+        self.connection: Tracked | None = None  # for looking
 
 
 class Replicas(Routes):
@@ -206,7 +207,9 @@ class Replicas(Routes):
             connection = member.connection
             if connection is None:
                 known = make_conninfo("", **member.parts | {"connect_timeout": 2})
-                connection = psycopg.Connection.connect(known, autocommit=True, prepare_threshold=None)
+                connection = Tracked.connect(
+                    known, meters=self._primary._meters, reason="probe", autocommit=True, prepare_threshold=None
+                )
                 member.connection = connection
                 member.system = self._system(connection)
             row = self._ask(connection, LOOK)
@@ -225,14 +228,14 @@ class Replicas(Routes):
             self._forget(member)  # of several hosts, another one may take writes by now
         return look
 
-    def _system(self, connection: psycopg.Connection[Any]) -> int | None:
+    def _system(self, connection: Tracked) -> int | None:
         try:
             (number,) = self._ask(connection, SYSTEM)
         except psycopg.errors.InsufficientPrivilege:
             return None
         return int(number)
 
-    def _ask(self, connection: psycopg.Connection[Any], text: str) -> tuple[Any, ...]:
+    def _ask(self, connection: Tracked, text: str) -> tuple[Any, ...]:
         watched = self._deadlines.watch(connection, SILENCE, cancel=False)
         try:
             row = (connection.execute(text.encode())).fetchone()

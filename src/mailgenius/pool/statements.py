@@ -139,7 +139,8 @@ class QueryStat(msgspec.Struct, frozen=True):
 
 
 class SlowCall(msgspec.Struct, frozen=True):
-    """One slow call. ``number`` counts them from 1, also those that are no longer kept."""
+    """One slow call. ``number`` counts them from 1, also those that are no longer kept. ``detail``: the parameters, if
+    they are kept; ``plan``: how PostgreSQL would run it, if it was explained."""
 
     statement: str
     seconds: float
@@ -147,6 +148,7 @@ class SlowCall(msgspec.Struct, frozen=True):
     error: bool
     number: int
     detail: Any = None
+    plan: str = ""
 
 
 class QueryStats(QueryCounters):

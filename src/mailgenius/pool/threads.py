@@ -23,6 +23,7 @@ from mailgenius.pool.deadlines_sync import Deadlines
 from mailgenius.pool.queries import Query
 from mailgenius.pool.routes import Elsewhere, Prepared, Routes
 from mailgenius.pool.rows import maker
+from mailgenius.pool.tracked_sync import Tracked
 
 __all__ = ["Elsewhere", "Shared"]
 
@@ -30,7 +31,7 @@ __all__ = ["Elsewhere", "Shared"]
 class Shared(Routes):
     """The lanes of one pool."""
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]], *, connections: int, bound: float) -> None:
+    def __init__(self, connect: Callable[[], Tracked], *, connections: int, bound: float) -> None:
         super().__init__(connections)
         self._connect = connect
         self._deadlines = Deadlines()
@@ -108,7 +109,7 @@ class Shared(Routes):
 class Lane:
     """One connection."""
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: Tracked) -> None:
         self.connection = connection
         self._pgconn = connection.pgconn
         self._transformer = Transformer(connection)
