@@ -1,6 +1,7 @@
-"""``make bench-leads``: the pool beside its rivals, and questions about millions of leads; writes docs/benchmarks.md.
+"""``make bench-leads``: the pool beside its rivals, what watching it costs, and questions
+about millions of leads; writes docs/benchmarks.md.
 
-    python -m benchmarks.bench_leads [--runs N] [--seconds S] [--only pool,queries,users,cost] [--large]
+    python -m benchmarks.bench_leads [--runs N] [--seconds S] [--only NAMES] [--large]
                                      [--quick] [--no-peers] [--patient]
 
 ``--seconds`` is how long each run of the pool asks. ``--large``: queries and users over 10M leads and 50M sends (some
@@ -14,7 +15,7 @@ from __future__ import annotations
 from . import suite
 from .scenarios import Options
 
-SCENARIOS = ["queries", "users", "cost", "pool"]
+SCENARIOS = ["queries", "users", "cost", "pool", "instrumentation"]
 
 
 def main() -> int:

@@ -31,6 +31,10 @@ KINDS = {
         "further down. 2M leads in 20 workspaces, the largest 1.2M, and 10M sends in 50 campaigns; 10M leads and 50M "
         "sends where it says so.",
     ),
+    "instrumentation": (
+        "Instrumentation",
+        "The same pool with `pool.statistics` on and off in turns, one caller, medians of many pairs of blocks.",
+    ),
     "kernels": ("Kernels", "Each kernel alone, best of several repeats, one thread."),
 }
 

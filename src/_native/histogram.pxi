@@ -4,6 +4,7 @@
 # it is the lock, and they cost nothing.
 cimport cython
 from cpython.number cimport PyNumber_Index
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 cdef extern from "mg.h" nogil:
     uint32_t MG_HIST_BUCKETS
@@ -31,6 +32,13 @@ cdef inline int64_t nanoseconds(double seconds) except -1:
     return <int64_t>(seconds * 1e9 + 0.5)
 
 
+cdef inline double seconds_since(double began) noexcept:
+    # Of time.perf_counter and time.monotonic, which are this clock on Linux, rounded in the same way: never negative.
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <double>(<int64_t>now.tv_sec * 1000000000 + now.tv_nsec) / 1e9 - began
+
+
 cdef inline object total_seconds(const mg_hist *h):
     return ((<object>h.sum_high << 64) + h.sum) / 10**9  # of integers: rounded once
 
@@ -49,6 +57,12 @@ cdef class Histogram:
     def observe(self, double seconds):
         """Counts a duration. ValueError if it is negative, NaN, infinite or over 9.2e9 s."""
         cdef uint64_t ns = <uint64_t>nanoseconds(seconds)
+        with cython.critical_section(self):
+            mg_hist_observe(&self.h, ns)
+
+    def observe_since(self, double began):
+        """Counts what began at ``began`` of ``time.monotonic`` or ``time.perf_counter`` and ends now."""
+        cdef uint64_t ns = <uint64_t>nanoseconds(seconds_since(began))
         with cython.critical_section(self):
             mg_hist_observe(&self.h, ns)
 

@@ -118,6 +118,14 @@ cdef class QueryCounters:
 
         ValueError, and nothing counted, if ``seconds`` is negative, NaN or infinite.
         """
+        return self.counted(text, seconds, rows, error, detail)
+
+    def record_since(self, str text not None, double began, rows=0, bint error=False):
+        """``record`` of a call that began at ``began`` of ``time.perf_counter`` and ends now. ``rows``: their number, or
+        a list of them. (What is done here costs half of what it does in Python.)"""
+        return self.counted(text, seconds_since(began), len(<list>rows) if type(rows) is list else rows, error, None)
+
+    cdef object counted(self, str text, double seconds, int64_t rows, bint error, object detail):
         cdef uint64_t ns = <uint64_t>nanoseconds(seconds)
         cdef uint64_t number = 0
         cdef _Entry entry

@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 import threading
+import time
 from collections.abc import Iterable
 
 import pytest
@@ -174,3 +175,15 @@ def test_threads_share_a_histogram() -> None:
         parts[0].merge(part)
     parts[0].merge(made_of(list(range(0, 20_000, 1000)) * 4))
     assert state(shared) == state(parts[0])
+
+
+def test_what_ends_now() -> None:
+    histogram = Histogram()
+    for _ in range(1000):
+        histogram.observe_since(time.monotonic())
+    histogram.observe_since(time.perf_counter() - 3)
+    assert histogram.count == 1001
+    assert histogram.max is not None
+    assert 3 <= histogram.max < 60
+    with pytest.raises(ValueError, match="duration"):
+        histogram.observe_since(time.monotonic() + 60)

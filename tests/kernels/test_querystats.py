@@ -4,6 +4,7 @@ import gc
 import math
 import random
 import threading
+import time
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterable
@@ -149,6 +150,22 @@ def test_memory_is_bounded() -> None:
         tracemalloc.stop()
     assert after - before < 100_000
     assert stats.totals().calls == 21_000
+
+
+def test_calls_that_end_now() -> None:
+    stats = QueryStats(slow_seconds=0.5, normalise=str)
+    assert stats.record("a", 0.6) == 1
+    assert stats.record("a", 0.4) == 0
+    assert stats.record_since("b", time.perf_counter()) == 0
+    assert stats.record_since("b", time.monotonic() - 2, [(1,), (2,)], True) == 2
+    assert [(call.statement, call.rows, call.error) for call in stats.slow()] == [("a", 0, False), ("b", 2, True)]
+    (b,) = (stat for stat in stats.top() if stat.statement == "b")
+    assert (b.calls, b.rows, b.errors) == (2, 2, 1)
+    assert 2 <= b.max < 60
+    for _ in range(1000):
+        stats.record_since("c", time.perf_counter())  # never less than nothing
+    with pytest.raises(ValueError, match="duration"):
+        stats.record_since("d", time.perf_counter() + 60)
 
 
 def test_slow_calls() -> None:

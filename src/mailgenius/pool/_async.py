@@ -10,6 +10,7 @@ import contextlib
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 import psycopg
@@ -56,6 +57,7 @@ class AsyncPool(Connections):
     ) -> None:
         super().__init__(conninfo, settings=settings, on_connect=on_connect, on_lost=on_lost, **chosen)
         self._queries = QueryStats(slow_seconds=self.settings.slow_query)
+        self._record = self._queries.record_since  # bound once: a look-up less for each call
         self._explainer = self._make_explainer()
 
     def __repr__(self) -> str:
@@ -119,18 +121,22 @@ class AsyncPool(Connections):
         ``as_``: what a row becomes: tuple, dict, or a class that takes the columns as keywords (a msgspec Struct, a
         dataclass). ``timeout``: seconds, ``PoolSettings.query_timeout`` if left out; then ``QueryTimeout``.
         """
+        began = monotonic()
         if not self._counting:
-            return await self._read(text, params, as_, timeout)
-        began = time.perf_counter()
-        rows: list[Any] = []
-        failed = True
+            if self._replicas is None:
+                return await self._rows(text, params, as_, timeout, began)
+            return await self._replicas.rows(text, params, as_, timeout)
         try:
-            rows = await self._read(text, params, as_, timeout)
-            failed = False
-            return rows
-        finally:
-            if slow := self._queries.record(text, time.perf_counter() - began, len(rows), failed):
-                self._explainer.slow(slow, text, params)
+            if self._replicas is None:
+                rows = await self._rows(text, params, as_, timeout, began)
+            else:
+                rows = await self._replicas.rows(text, params, as_, timeout)
+        except BaseException:
+            self._failed(text, params, began)
+            raise
+        if slow := self._record(text, began, rows):
+            self._explainer.slow(slow, text, params)
+        return rows
 
     @overload
     async def fetch_one(self, text: str, params: _Params = None, *, timeout: float | None = None) -> Row | None: ...
@@ -161,19 +167,22 @@ class AsyncPool(Connections):
 
     async def execute(self, text: str, params: _Params = None, *, timeout: float | None = None) -> int:
         """Runs a statement; the number of rows it touched (-1 where that means nothing)."""
-        count: int = 0
         if not self._counting:
-            count = await self._alone(text, params, None, timeout)
-            return count  # noqa: RET504 - the type is said above
-        began = time.perf_counter()
-        failed = True
+            count: int = await self._alone(text, params, None, timeout)
+            return count
+        began = monotonic()
         try:
             count = await self._alone(text, params, None, timeout)
-            failed = False
-            return count
-        finally:
-            if slow := self._queries.record(text, time.perf_counter() - began, count, failed):
-                self._explainer.slow(slow, text, params)
+        except BaseException:
+            self._failed(text, params, began)
+            raise
+        if slow := self._record(text, began, count):
+            self._explainer.slow(slow, text, params)
+        return count
+
+    def _failed(self, text: str, params: _Params, began: float) -> None:
+        if slow := self._record(text, began, 0, True):
+            self._explainer.slow(slow, text, params)
 
     async def execute_many(self, text: str, many: Iterable[Sequence[Any] | Mapping[str, Any]]) -> int:
         """Runs a statement for each of the parameters, all of them or none; the number of rows touched."""
@@ -195,18 +204,18 @@ class AsyncPool(Connections):
             async for block in copy:
                 yield bytes(block)
 
-    async def _read(self, text: str, params: _Params, kind: Any, timeout: float | None) -> list[Any]:
-        if self._replicas is None:
-            return await self._rows(text, params, kind, timeout)
-        return await self._replicas.rows(text, params, kind, timeout)
-
-    async def _rows(self, text: str, params: _Params, kind: Any, timeout: float | None) -> list[Any]:
+    async def _rows(
+        self, text: str, params: _Params, kind: Any, timeout: float | None, began: float | None = None
+    ) -> list[Any]:
+        """``began``: when the time limit begins, where the clock was just read for something else."""
         q = query(text, params is not None)
         shared = self._shared
         if shared.takes(q):
             seconds = self.settings.query_timeout if timeout is None else timeout
             with contextlib.suppress(aio.Elsewhere):
-                return await shared.rows(q, values_of(q, params), kind, seconds)
+                return await shared.rows(
+                    q, values_of(q, params), kind, seconds, monotonic() if began is None else began
+                )
         rows: list[Any] = await self._alone(text, params, kind, timeout)
         return rows
 

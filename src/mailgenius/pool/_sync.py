@@ -11,6 +11,7 @@ import contextlib
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 import psycopg
@@ -57,6 +58,7 @@ class Pool(Connections):
     ) -> None:
         super().__init__(conninfo, settings=settings, on_connect=on_connect, on_lost=on_lost, **chosen)
         self._queries = QueryStats(slow_seconds=self.settings.slow_query)
+        self._record = self._queries.record_since  # bound once: a look-up less for each call
         self._explainer = self._make_explainer()
 
     def __repr__(self) -> str:
@@ -116,18 +118,22 @@ class Pool(Connections):
         ``as_``: what a row becomes: tuple, dict, or a class that takes the columns as keywords (a msgspec Struct, a
         dataclass). ``timeout``: seconds, ``PoolSettings.query_timeout`` if left out; then ``QueryTimeout``.
         """
+        began = monotonic()
         if not self._counting:
-            return self._read(text, params, as_, timeout)
-        began = time.perf_counter()
-        rows: list[Any] = []
-        failed = True
+            if self._replicas is None:
+                return self._rows(text, params, as_, timeout, began)
+            return self._replicas.rows(text, params, as_, timeout)
         try:
-            rows = self._read(text, params, as_, timeout)
-            failed = False
-            return rows
-        finally:
-            if slow := self._queries.record(text, time.perf_counter() - began, len(rows), failed):
-                self._explainer.slow(slow, text, params)
+            if self._replicas is None:
+                rows = self._rows(text, params, as_, timeout, began)
+            else:
+                rows = self._replicas.rows(text, params, as_, timeout)
+        except BaseException:
+            self._failed(text, params, began)
+            raise
+        if slow := self._record(text, began, rows):
+            self._explainer.slow(slow, text, params)
+        return rows
 
     @overload
     def fetch_one(self, text: str, params: _Params = None, *, timeout: float | None = None) -> Row | None: ...
@@ -156,19 +162,22 @@ class Pool(Connections):
 
     def execute(self, text: str, params: _Params = None, *, timeout: float | None = None) -> int:
         """Runs a statement; the number of rows it touched (-1 where that means nothing)."""
-        count: int = 0
         if not self._counting:
-            count = self._alone(text, params, None, timeout)
-            return count  # noqa: RET504 - the type is said above
-        began = time.perf_counter()
-        failed = True
+            count: int = self._alone(text, params, None, timeout)
+            return count
+        began = monotonic()
         try:
             count = self._alone(text, params, None, timeout)
-            failed = False
-            return count
-        finally:
-            if slow := self._queries.record(text, time.perf_counter() - began, count, failed):
-                self._explainer.slow(slow, text, params)
+        except BaseException:
+            self._failed(text, params, began)
+            raise
+        if slow := self._record(text, began, count):
+            self._explainer.slow(slow, text, params)
+        return count
+
+    def _failed(self, text: str, params: _Params, began: float) -> None:
+        if slow := self._record(text, began, 0, True):
+            self._explainer.slow(slow, text, params)
 
     def execute_many(self, text: str, many: Iterable[Sequence[Any] | Mapping[str, Any]]) -> int:
         """Runs a statement for each of the parameters, all of them or none; the number of rows touched."""
@@ -190,18 +199,16 @@ class Pool(Connections):
             for block in copy:
                 yield bytes(block)
 
-    def _read(self, text: str, params: _Params, kind: Any, timeout: float | None) -> list[Any]:
-        if self._replicas is None:
-            return self._rows(text, params, kind, timeout)
-        return self._replicas.rows(text, params, kind, timeout)
-
-    def _rows(self, text: str, params: _Params, kind: Any, timeout: float | None) -> list[Any]:
+    def _rows(
+        self, text: str, params: _Params, kind: Any, timeout: float | None, began: float | None = None
+    ) -> list[Any]:
+        """``began``: when the time limit begins, where the clock was just read for something else."""
         q = query(text, params is not None)
         shared = self._shared
         if shared.takes(q):
             seconds = self.settings.query_timeout if timeout is None else timeout
             with contextlib.suppress(threads.Elsewhere):
-                return shared.rows(q, values_of(q, params), kind, seconds)
+                return shared.rows(q, values_of(q, params), kind, seconds, monotonic() if began is None else began)
         rows: list[Any] = self._alone(text, params, kind, timeout)
         return rows
 

@@ -97,10 +97,10 @@ class Shared(Routes):
         self._lanes: list[Lane] = []
         self._opening: asyncio.Task[None] | None = None
 
-    async def rows(self, query: Query, values: Sequence[Any], kind: Any, timeout: float) -> list[Any]:
-        """All rows. ``timeout``: seconds. ``Elsewhere``: it must be run in another way."""
+    async def rows(self, query: Query, values: Sequence[Any], kind: Any, timeout: float, began: float) -> list[Any]:
+        """All rows. ``timeout``: seconds, from ``began`` on. ``Elsewhere``: it must be run in another way."""
         lane = self._best() or await self._first()
-        entry = Entry(query, values, kind, monotonic() + timeout, lane.loop.create_future())
+        entry = Entry(query, values, kind, began + timeout, lane.loop.create_future())
         lane.submit(entry)
         return await entry.future
 

@@ -370,7 +370,7 @@ class Borrowed:
         pool, connection = self._pool, self._connection
         state = connection.state
         if pool._counting:
-            pool._meters.usage.observe(time.monotonic() - state.since)
+            pool._meters.usage.observe_since(state.since)
         closed = connection.closed
         if closed:
             connection.ended("", error if isinstance(error, Exception) else None)

@@ -36,10 +36,10 @@ class Deadlines:
         self._watched: set[Watched] = set()
         self._sweeper: rt.Spawned | None = None
 
-    def watch(self, connection: Tracked, seconds: float, *, cancel: bool = True) -> Watched:
-        """Cancels what runs on the connection in ``seconds``, unless it is ``done`` by then; without ``cancel``, ends the
-        connection at once."""
-        watched = Watched(connection, monotonic() + seconds)
+    def watch(self, connection: Tracked, seconds: float, began: float | None = None, *, cancel: bool = True) -> Watched:
+        """Cancels what runs on the connection in ``seconds`` (since ``began``), unless it is ``done`` by then; without
+        ``cancel``, ends the connection at once."""
+        watched = Watched(connection, (monotonic() if began is None else began) + seconds)
         watched.expired = not cancel
         self._watched.add(watched)
         if self._sweeper is None:

@@ -40,13 +40,13 @@ class Shared(Routes):
         self._lock = threading.Lock()
         self._closed = False
 
-    def rows(self, query: Query, values: Sequence[Any], kind: Any, timeout: float) -> list[Any]:
-        """All rows. ``timeout``: seconds. ``Elsewhere``: it must be run in another way."""
+    def rows(self, query: Query, values: Sequence[Any], kind: Any, timeout: float, began: float) -> list[Any]:
+        """All rows. ``timeout``: seconds, from ``began`` on. ``Elsewhere``: it must be run in another way."""
         try:
             lane = self._free.pop()
         except IndexError:
             lane = self._another()
-        watched = self._deadlines.watch(lane.connection, timeout)
+        watched = self._deadlines.watch(lane.connection, timeout, began)
         lost = False
         try:
             return lane.run(query, values, kind)
