@@ -35,6 +35,8 @@ SHELLS: dict[str, str] = {
     "pool/deadlines_sync": "the clock, connections",
     "pool/replicas_async": "connections, the clock, tasks",
     "pool/replicas_sync": "connections, the clock, threads",
+    "pool/poolers_async": "connections",
+    "pool/poolers_sync": "connections",
     "pool/explaining_async": "connections",
     "pool/explaining_sync": "connections",
     "pool/meters": "the clock",

@@ -1,4 +1,7 @@
-"""Behind a real PgBouncer in transaction mode, where the system has one: nothing of a session is used, nothing leaks."""
+"""Behind a real PgBouncer in transaction mode, where the system has one: nothing of a session is used, nothing leaks.
+
+``MG_PGBOUNCER`` names further programs to try, with colons between them: a system has one version, and they differ.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,24 @@ from mailgenius.pool import AsyncPool, Pool
 from mailgenius.servers import PostgresServer, postgres
 from tests.standby import primary, standby
 
-PROGRAM = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no pgbouncer on this system")
+FOUND = shutil.which("pgbouncer", path=os.environ.get("PATH", "") + ":/usr/sbin")
+PROGRAMS = [name for name in (FOUND, *os.environ.get("MG_PGBOUNCER", "").split(":")) if name]
+pytestmark = pytest.mark.skipif(not PROGRAMS, reason="there is no pgbouncer on this system")
+#: Which can carry prepared statements.
+ABLE = (1, 21)
+
+
+def version(program: str) -> tuple[int, ...]:
+    said = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(part) for part in said.split()[1].split("."))
 
 
 class Bouncer:
-    def __init__(self, folder: Path, server: PostgresServer, ignore: str = "") -> None:
+    def __init__(
+        self, folder: Path, server: PostgresServer, program: str = "", ignore: str = "", prepared: int | None = None
+    ) -> None:
+        program = program or PROGRAMS[0]
+        self.version = version(program)
         given = conninfo_to_dict(server.dsn)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port = probe.getsockname()[1]
@@ -36,6 +51,7 @@ class Bouncer:
             f"listen_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
             f"auth_type = plain\nauth_file = {folder}/users.txt\n"
             f"pool_mode = transaction\ndefault_pool_size = 3\nignore_startup_parameters = {ignore}\n"
+            + (f"max_prepared_statements = {prepared}\n" if prepared is not None and self.version >= ABLE else "")
         )
         self.dsn = make_conninfo(
             host="127.0.0.1",
@@ -44,7 +60,7 @@ class Bouncer:
             password=given["password"],
             dbname=given["dbname"],
         )
-        self.command = [str(PROGRAM), str(folder / "pgbouncer.ini")]
+        self.command = [program, str(folder / "pgbouncer.ini")]
         if os.getuid() == 0:  # it refuses to be root
             self.command[1:1] = ["-u", "nobody"]
         folder.chmod(0o755)
@@ -61,7 +77,7 @@ class Bouncer:
                 assert time.monotonic() < deadline
 
     def stop(self) -> None:
-        self.process.terminate()
+        self.process.kill()  # asked to end, versions from 1.23 on wait for their clients
         self.process.wait()
 
 
@@ -71,9 +87,14 @@ def server(fast_path: Path) -> Iterator[PostgresServer]:
         yield running
 
 
+@pytest.fixture(params=PROGRAMS)
+def program(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
 @pytest.fixture(params=["", "options,extra_float_digits"])
-def bouncer(public: Path, server: PostgresServer, request: pytest.FixtureRequest) -> Iterator[Bouncer]:
-    made = Bouncer(public / "bouncer", server, request.param)
+def bouncer(public: Path, server: PostgresServer, program: str, request: pytest.FixtureRequest) -> Iterator[Bouncer]:
+    made = Bouncer(public / "bouncer", server, program, request.param)
     yield made
     made.stop()
 
@@ -87,7 +108,9 @@ async def test_many_callers(bouncer: Bouncer) -> None:
 
         await asyncio.gather(*(caller(mine) for mine in range(20)))
         assert pool.stats()["shared_size"] == 0
-        assert await pool.fetch("select count(*) from pg_prepared_statements") == [(0,)]
+        names = [name for (name,) in await pool.fetch("select name from pg_prepared_statements")]
+        assert all(name.startswith("PGBOUNCER_") for name in names)
+        assert not names or bouncer.version >= ABLE
         with pytest.raises(QueryTimeout):
             await pool.fetch("select pg_sleep(20)", timeout=0.1)
         assert await pool.fetch_value("select 1") == 1
@@ -139,5 +162,49 @@ def test_primary_and_replica_behind_it(place: Path) -> None:
                         assert pool.fetch_value("select max(n) from t") == n
         finally:
             for door in doors:
-                door.process.terminate()
-                door.process.wait()
+                door.stop()
+
+
+@pytest.mark.parametrize("most", [None, 2, 0])  # None: what it does by default; 2: it forgets most of them
+async def test_prepared_statements(public: Path, server: PostgresServer, program: str, most: int | None) -> None:
+    """Used where the pooler carries them, and every answer is the right one, whichever session it came from."""
+    bouncer = Bouncer(public / "bouncer", server, program, prepared=most)
+    # Before 1.24, none by default.
+    able = bouncer.version >= (ABLE if most else (1, 24)) and most != 0
+    try:
+        async with AsyncPool(bouncer.dsn, min_size=8, max_size=8) as pool:
+
+            async def caller(mine: int) -> None:
+                for n in range(60):
+                    kind = (mine + n) % 12  # twelve statements, alike but for what they add; none asks for another's
+                    assert await pool.fetch(f"select %s::int4 + {kind}, {kind}", (n,)) == [(n + kind, kind)]
+
+            await asyncio.gather(*(caller(mine) for mine in range(16)))
+            names: set[str] = set()
+            for _ in range(20):
+                names |= {name for (name,) in await pool.fetch("select name from pg_prepared_statements")}
+            assert bool(names) == able
+            assert all(name.startswith("PGBOUNCER_") for name in names)
+
+            await pool.execute("create table if not exists kept (n int)")
+            for _ in range(20):
+                assert await pool.execute("insert into kept values (%s)", (1,)) == 1
+            assert await pool.fetch_value("select count(*) from kept") == 20
+            await pool.execute("drop table kept")
+    finally:
+        bouncer.stop()
+
+
+@pytest.mark.skipif(not any(version(name) >= ABLE for name in PROGRAMS), reason="needs PgBouncer 1.21: MG_PGBOUNCER=…")
+def test_threads_use_prepared_statements(public: Path, server: PostgresServer) -> None:
+    program = next(name for name in PROGRAMS if version(name) >= ABLE)
+    bouncer = Bouncer(public / "bouncer", server, program, prepared=100)
+    try:
+        with Pool(bouncer.dsn) as pool:
+            for n in range(20):
+                assert pool.fetch("select %s::int4", (n,)) == [(n,)]
+            names = {name for (name,) in pool.fetch("select name from pg_prepared_statements")}
+            assert names
+            assert all(name.startswith("PGBOUNCER_") for name in names)
+    finally:
+        bouncer.stop()

@@ -27,6 +27,7 @@ from mailgenius.pool import aio, recent
 from mailgenius.pool.conninfo import brief, parse, read_only, where
 from mailgenius.pool.deadlines_async import Deadlines
 from mailgenius.pool.meters import Meters
+from mailgenius.pool.poolers_async import behind_pooler, keeps_statements
 from mailgenius.pool.replicas_async import Replicas
 from mailgenius.pool.rows import Row
 from mailgenius.pool.tracked_async import Tracked
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Connections"]
 
 _Inner: TypeAlias = "AsyncConnectionPool[Tracked]"
+PREPARED = 5  # executions after which the driver prepares a statement
 SUSPICIOUS = 0.3  # seconds without a connection after which we look whether the server is there at all
 
 
@@ -221,7 +223,7 @@ class Connections:
             max_lifetime=self.settings.max_lifetime,
             kwargs={
                 "autocommit": True,
-                "prepare_threshold": None if self._pooled else 5,
+                "prepare_threshold": None if self._pooled else PREPARED,
                 "meters": self._meters,
             },
             configure=self._greet,
@@ -256,7 +258,7 @@ class Connections:
                 autocommit=True,
                 connect_timeout=round(patience),
             ) as connection:
-                self._pooled = await _behind_pooler(connection)
+                self._pooled = await behind_pooler(connection)
         except psycopg.OperationalError as error:
             if self._replicas is not None and await self._replicas.look_again(moves):
                 await self._try_once(timeout)
@@ -283,6 +285,8 @@ class Connections:
                 raise
 
     async def _greet(self, connection: Tracked) -> None:
+        if self._pooled and await keeps_statements(connection):  # each is asked: there may be several poolers
+            connection.prepare_threshold = PREPARED
         if self._on_connect is not None:
             try:
                 await self._on_connect(connection)
@@ -317,7 +321,7 @@ class Connections:
                 self._shared.connections = 0
             raise aio.Elsewhere from None  # if the server is away, the other way says so better
         try:
-            if await _behind_pooler(connection):
+            if await behind_pooler(connection):
                 self._shared.connections = 0
                 connection.state.reason = "probe"
                 return connection
@@ -424,10 +428,3 @@ async def _writable(connection: psycopg.AsyncConnection[Any]) -> bool:
     except psycopg.Error:
         return False
     return row is not None and bool(row[0])
-
-
-async def _behind_pooler(connection: psycopg.AsyncConnection[Any]) -> bool:
-    """A pooler answers with a process number of its own, not with that of the server's process."""
-    cursor = await connection.execute("select pg_backend_pid()")
-    row = await cursor.fetchone()
-    return row is None or row[0] != connection.pgconn.backend_pid

@@ -28,6 +28,7 @@ from mailgenius.pool import recent, threads
 from mailgenius.pool.conninfo import brief, parse, read_only, where
 from mailgenius.pool.deadlines_sync import Deadlines
 from mailgenius.pool.meters import Meters
+from mailgenius.pool.poolers_sync import behind_pooler, keeps_statements
 from mailgenius.pool.replicas_sync import Replicas
 from mailgenius.pool.rows import Row
 from mailgenius.pool.tracked_sync import Tracked
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Connections"]
 
 _Inner: TypeAlias = "ConnectionPool[Tracked]"
+PREPARED = 5  # executions after which the driver prepares a statement
 SUSPICIOUS = 0.3  # seconds without a connection after which we look whether the server is there at all
 
 
@@ -220,7 +222,7 @@ class Connections:
             max_lifetime=self.settings.max_lifetime,
             kwargs={
                 "autocommit": True,
-                "prepare_threshold": None if self._pooled else 5,
+                "prepare_threshold": None if self._pooled else PREPARED,
                 "meters": self._meters,
             },
             configure=self._greet,
@@ -255,7 +257,7 @@ class Connections:
                 autocommit=True,
                 connect_timeout=round(patience),
             ) as connection:
-                self._pooled = _behind_pooler(connection)
+                self._pooled = behind_pooler(connection)
         except psycopg.OperationalError as error:
             if self._replicas is not None and self._replicas.look_again(moves):
                 self._try_once(timeout)
@@ -282,6 +284,8 @@ class Connections:
                 raise
 
     def _greet(self, connection: Tracked) -> None:
+        if self._pooled and keeps_statements(connection):  # each is asked: there may be several poolers
+            connection.prepare_threshold = PREPARED
         if self._on_connect is not None:
             try:
                 self._on_connect(connection)
@@ -316,7 +320,7 @@ class Connections:
                 self._shared.connections = 0
             raise threads.Elsewhere from None  # if the server is away, the other way says so better
         try:
-            if _behind_pooler(connection):
+            if behind_pooler(connection):
                 self._shared.connections = 0
                 connection.state.reason = "probe"
                 return connection
@@ -423,10 +427,3 @@ def _writable(connection: psycopg.Connection[Any]) -> bool:
     except psycopg.Error:
         return False
     return row is not None and bool(row[0])
-
-
-def _behind_pooler(connection: psycopg.Connection[Any]) -> bool:
-    """A pooler answers with a process number of its own, not with that of the server's process."""
-    cursor = connection.execute("select pg_backend_pid()")
-    row = cursor.fetchone()
-    return row is None or row[0] != connection.pgconn.backend_pid
