@@ -15,7 +15,7 @@ from __future__ import annotations
 from . import suite
 from .scenarios import Options
 
-SCENARIOS = ["queries", "users", "cost", "pool", "instrumentation"]
+SCENARIOS = ["queries", "users", "cost", "pool", "instrumentation", "asgi"]
 
 
 def main() -> int:

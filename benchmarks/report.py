@@ -35,6 +35,11 @@ KINDS = {
         "Instrumentation",
         "The same pool with `pool.statistics` on and off in turns, one caller, medians of many pairs of blocks.",
     ),
+    "asgi": (
+        "ASGI app",
+        "The example app (Starlette, uvicorn) with 100,000 leads, 100 keep-alive users, requests at random times whether "
+        "or not earlier ones were answered, latency from the time they were due; all of it on two cores.",
+    ),
     "kernels": ("Kernels", "Each kernel alone, best of several repeats, one thread."),
 }
 
