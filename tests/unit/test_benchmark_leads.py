@@ -56,7 +56,9 @@ def test_latency_counts_from_when_a_question_was_due() -> None:
 
     class Slow:
         async def get(self, seconds: float) -> None:
-            await asyncio.sleep(seconds)
+            answered = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_later(seconds, answered.set_result, None)
+            await answered
 
     asks = [(0.0, "lookups", Ask("get", (0.2,))), (0.01, "lookups", Ask("get", (0.0,)))]
     stuck = [(0.0, "pages", Ask("get", (60.0,))), (0.1, "pages", Ask("get", (0.0,)))]
