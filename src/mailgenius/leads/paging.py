@@ -33,6 +33,7 @@ ORDERS: dict[str, tuple[str, bool]] = {
     "city": ("text", True),
     "country": ("text", True),
 }
+INDEXED = ("id", "email", "created_at", "score")  # the last two in large tables
 _UNIQUE = ("id", "email")  # no second column is needed to tell two leads apart
 _VERSION = 1
 _LONGEST = 65_536  # of a cursor: a name is as long as its column lets it be

@@ -7,12 +7,12 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from .model import COLUMNS, Lead, LeadPage, LeadStats
-from .paging import check_order, cursor_to, keyset, read_cursor, turned
+from .paging import INDEXED, check_order, cursor_to, keyset, read_cursor, turned
 from .search_text import looks_like_address, search_params
 from .segment_bits import compile_bits
 from .segment_check import integer
 from .segment_sql import compile
-from .sql import query
+from .sql import planned_for, query
 from .values import is_segment
 from .workspaces_async import Workspaces
 
@@ -39,6 +39,7 @@ class Reading(Workspaces):
     async def count(self, workspace: str, segment: Segment | None = None) -> int:
         """How many leads are in the segment (None: all of the workspace). Exact. Of all, and of a domain, the
         number is kept; others are counted now, from bitmaps where those can tell (docs/design/bitmaps.md)."""
+        number = await self.workspace_id(workspace)
         params: dict[str, Any] = {}
         if segment is None:
             text = query("lead_total")
@@ -48,8 +49,8 @@ class Reading(Workspaces):
             text, params = query("lead_count_bits", **bits.parts), bits.params
         else:
             condition, params = compile(segment, datetime.now(UTC))
-            text = query("lead_count", segment=condition)
-        return int(await self._pool.fetch_value(text, params | {"workspace": await self.workspace_id(workspace)}))
+            text = planned_for(number, query("lead_count", segment=condition))
+        return int(await self._pool.fetch_value(text, params | {"workspace": number}))
 
     async def estimate(self, workspace: str, segment: Segment | None = None) -> int:
         """About how many leads are in the segment: what PostgreSQL's planner expects from its statistics. Takes a
@@ -81,6 +82,8 @@ class Reading(Workspaces):
         condition, params = await self._where(workspace, segment)
         name = "lead_page" if len(reaches) == 1 else "lead_page_null"
         text = query(name, segment=condition, reach=reaches[0], reach_on=reaches[-1], order=by)
+        if order not in INDEXED:
+            text = planned_for(params["workspace"], text)
         found = [_lead(row) for row in await self._pool.fetch(text, params | more | {"limit": limit + 1})]
         leads, further = found[:limit], len(found) > limit
         back = at is not None and at.back

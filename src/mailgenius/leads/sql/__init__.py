@@ -13,6 +13,12 @@ def _text(name: str) -> str:
     return resources.files(__package__).joinpath(f"{name}.sql").read_text("utf-8")
 
 
+def planned_for(workspace: int, text: str) -> str:
+    """The text with the number of the workspace in it, for statements that read a large part of one: PostgreSQL then plans
+    for this workspace, and not for one of average size."""
+    return text.replace("%(workspace)s::int4", f"{workspace:d}")
+
+
 def query(name: str, **parts: str) -> str:
     """The text of ``<name>.sql`` with ``parts`` in their places."""
     text = _text(name)
