@@ -1,4 +1,8 @@
-"""A whole file into an empty workspace: raw for those who parse and check, clean for those who only copy."""
+"""A whole file into an empty workspace: raw for those who parse and check, clean for those who only copy.
+
+Nobody makes the indexes that a large table gets (``leads.orders``): they take the same time whoever loaded it. A line of its
+own says what they add to an import.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +67,8 @@ def measure(room: Room, options: Options, results: Results) -> None:
     with psycopg.connect(room.conninfo("bench_bare")) as conn:
         conn.execute("create table floor (like mailgenius.leads including defaults including identity)")
     contenders = [
-        Contender("mailgenius", "ours", raw, expect=exact),
+        Contender("mailgenius", "ours_bare", raw, expect=exact),
+        Contender("mailgenius, and the indexes of a large table", "ours", raw, expect=exact),
         Contender("psql text", "psql_copy", clean, expect=right),
         Contender("psql binary", "psql_copy", files["plain"], {"binary": True}, expect=right),
         Contender("psql binary sorted", "psql_copy", files["sorted"], {"binary": True}, expect=right),
@@ -106,7 +111,7 @@ def measure(room: Room, options: Options, results: Results) -> None:
         if contender.scale < 1:
             notes.append(f"ran on {small:,} rows; time scaled")
         one = outcomes[0]
-        if one.rejected is not None and contender.scale == 1 and contender.module != "ours":
+        if one.rejected is not None and contender.scale == 1 and not contender.module.startswith("ours"):
             wrong = abs(one.inserted - facts.inserted)
             notes.append(
                 f"imports {one.inserted - facts.inserted:+,} leads against the truth" if wrong else "right count"

@@ -80,11 +80,17 @@ class Reading(Workspaces):
         at = None if cursor is None else read_cursor(cursor, check_order(order), descending)
         reaches, by, more = keyset(check_order(order), descending, at)
         condition, params = await self._where(workspace, segment)
-        name = "lead_page" if len(reaches) == 1 else "lead_page_null"
-        text = query(name, segment=condition, reach=reaches[0], reach_on=reaches[-1], order=by)
-        if order not in INDEXED:
-            text = planned_for(params["workspace"], text)
-        found = [_lead(row) for row in await self._pool.fetch(text, params | more | {"limit": limit + 1})]
+        found: list[Lead] = []
+        for (
+            reach
+        ) in reaches:  # the second one only where the first is exhausted: without an index, each reads a workspace
+            text = query("lead_page", segment=condition, reach=reach, order=by)
+            if order not in INDEXED:
+                text = planned_for(params["workspace"], text)
+            rows = await self._pool.fetch(text, params | more | {"limit": limit + 1 - len(found)})
+            found += [_lead(row) for row in rows]
+            if len(found) > limit:
+                break
         leads, further = found[:limit], len(found) > limit
         back = at is not None and at.back
         if back:
