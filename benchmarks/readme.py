@@ -9,7 +9,7 @@ __all__ = ["rows", "with_rows", "write"]
 
 START, END = "<!-- figures: made by `make bench-import` -->\n", "<!-- /figures -->\n"
 LINK = "[All figures](docs/benchmarks.md), with the machine and every run.\n"
-SECTIONS = ("What the library promises", "Imports")
+SECTIONS = ("What the library promises", "Imports", "Leads")
 
 
 def rows(page: str) -> list[str]:

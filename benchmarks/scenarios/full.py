@@ -1,7 +1,7 @@
 """A whole file into an empty workspace: raw for those who parse and check, clean for those who only copy.
 
-Nobody makes the indexes that a large table gets (``leads.orders``): they take the same time whoever loaded it. A line of its
-own says what they add to an import.
+Nobody makes the indexes that a large table gets (``leads.orders``): they take the same time whoever loaded it. A line of
+its own says what they add to an import.
 """
 
 from __future__ import annotations

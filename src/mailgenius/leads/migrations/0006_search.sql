@@ -76,13 +76,16 @@ begin
         group by workspace_id, id >> 7;
     else
         insert into mailgenius.lead_texts (workspace_id, block, texts)
-        select a.workspace_id, a.id >> 7, string_agg(mailgenius.search_line(a.first_name, a.last_name, a.company), E'\n')
-        from added a
-        left join gone g on g.workspace_id = a.workspace_id and g.id = a.id
-        where (a.first_name is not null or a.last_name is not null or a.company is not null)
-          and (g.id is null or a.first_name is distinct from g.first_name or a.last_name is distinct from g.last_name
-               or a.company is distinct from g.company)
-        group by a.workspace_id, a.id >> 7;
+        -- Not a join, whose plan is made for the first statement of a session and kept: for one of a few rows, that is a
+        -- loop in a loop.
+        select workspace_id, id >> 7, string_agg(mailgenius.search_line(first_name, last_name, company), E'\n')
+        from (
+            select workspace_id, id, first_name, last_name, company from added
+            except
+            select workspace_id, id, first_name, last_name, company from gone
+        ) renamed
+        where first_name is not null or last_name is not null or company is not null
+        group by workspace_id, id >> 7;
     end if;
     get diagnostics appended = row_count;
     if appended > 0 and random() < 1.0 / 64 + appended / 20000.0
