@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextlib
 import random
 import threading
-import time
 
 import psycopg
 import pytest
 
-from mailgenius.leads import migrate
-from mailgenius.servers import postgres
+from tests.rooms.crashes import crash_while_writing, wait_until
 
 STATUSES = ("queued", "sent", "delivered", "bounced", "complained", "failed")
 ERRORS = (None, "550 5.1.1 no such user", "4.2.2 mailbox full", "odd")
@@ -249,12 +247,6 @@ def waiting(conn):
     return conn.execute(found).fetchone()[0]
 
 
-def wait_until(true):
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-
-
 def test_two_who_delete_the_last_two_opens(database, conn):
     conn.execute(ACT + "values (1, 1, 1, 'open', '2026-01-01 10:00Z'), (1, 1, 1, 'open', '2026-01-01 11:00Z')")
     delete = "delete from mailgenius.lead_activities where created_at = %s"
@@ -399,29 +391,8 @@ def test_the_migration_and_recounts_count_what_is_there(seeded):
 
 @pytest.mark.faults
 def test_a_crash_leaves_campaigns_and_counters_that_agree(place):
-    lazy = {"wal_writer_delay": "100ms", "max_wal_size": "32MB", "min_wal_size": "32MB"}
-    with postgres(place / "pg", settings=lazy) as server:
-        with psycopg.connect(server.dsn, autocommit=True) as conn:
-            migrate(conn)
-        for turn in range(2):
-            failures = []
-            writers = [
-                threading.Thread(
-                    target=churn, args=(server.dsn + " options='-c synchronous_commit=off'", number, 10**6, failures)
-                )
-                for number in range(turn * 2, turn * 2 + 2)
-            ]
-            with psycopg.connect(server.dsn, autocommit=True) as conn:
-                before = conn.execute("select pg_current_wal_insert_lsn()").fetchone()[0]
-                for thread in writers:
-                    thread.start()
-                written = f"select pg_current_wal_insert_lsn() - '{before}'::pg_lsn"
-                wait_until(lambda: conn.execute(written).fetchone()[0] > 4_000_000)  # noqa: B023
-            server.kill()
-            for thread in writers:
-                thread.join()
-            assert all(isinstance(error, psycopg.OperationalError) for error in failures), failures
-            server.restart()
-            with psycopg.connect(server.dsn, autocommit=True) as conn:
-                assert differences(conn) == []
-                assert size(conn)
+    def agrees(conn):
+        assert differences(conn) == []
+        assert size(conn)
+
+    crash_while_writing(place / "pg", churn, agrees, turns=2)

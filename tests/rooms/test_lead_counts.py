@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-import time
 from datetime import date
 
 import psycopg
@@ -15,7 +14,7 @@ from mailgenius.importer import Importer
 from mailgenius.leads import migrate, migrations, schema
 from mailgenius.leads.sql import query
 from mailgenius.pool import Pool
-from mailgenius.servers import postgres
+from tests.rooms.crashes import crash_while_writing, wait_until
 
 TINY = ImporterSettings(threads=2, block_bytes=16 << 10, run_bytes=64 << 10, spill_bytes=0, chunk_rows=300)
 STATUSES = ("active", "unsubscribed", "bounced", "complained", "pending")
@@ -47,12 +46,6 @@ def differences(conn):
 
 def size(conn, table="lead_counts"):
     return conn.execute(f"select count(*) from mailgenius.{table}").fetchone()[0]
-
-
-def wait_until(true):
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
 
 
 @pytest.fixture
@@ -386,32 +379,11 @@ def test_two_imports_at_once(pool, conn):
 
 @pytest.mark.faults
 def test_a_crash_leaves_leads_and_counters_that_agree(place):
-    lazy = {"wal_writer_delay": "100ms", "max_wal_size": "32MB", "min_wal_size": "32MB"}
-    with postgres(place / "pg", settings=lazy) as server:
-        with psycopg.connect(server.dsn, autocommit=True) as conn:
-            migrate(conn)
-        for turn in range(3):
-            failures = []
-            writers = [
-                threading.Thread(
-                    target=churn, args=(server.dsn + " options='-c synchronous_commit=off'", number, 10**6, failures)
-                )
-                for number in range(turn * 2, turn * 2 + 2)
-            ]
-            with psycopg.connect(server.dsn, autocommit=True) as conn:
-                before = conn.execute("select pg_current_wal_insert_lsn()").fetchone()[0]
-                for thread in writers:
-                    thread.start()
-                written = f"select pg_current_wal_insert_lsn() - '{before}'::pg_lsn"
-                wait_until(lambda: conn.execute(written).fetchone()[0] > 4_000_000)  # noqa: B023
-            server.kill()
-            for thread in writers:
-                thread.join()
-            assert all(isinstance(error, psycopg.OperationalError) for error in failures), failures
-            server.restart()
-            with psycopg.connect(server.dsn, autocommit=True) as conn:
-                assert differences(conn) == []
-                assert size(conn)
+    def agrees(conn):
+        assert differences(conn) == []
+        assert size(conn)
+
+    crash_while_writing(place / "pg", churn, agrees, turns=3)
 
 
 def test_recount_mends_what_went_past_the_triggers(seeded):
