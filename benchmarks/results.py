@@ -1,4 +1,5 @@
-"""What was measured: ``.data/results.json``, one entry a figure, kept until that figure is measured again."""
+"""What was measured: ``benchmarks/results.json``, one entry a figure, kept until that figure is measured again: on whatever
+machine one chapter is measured anew, the others stay."""
 
 from __future__ import annotations
 
@@ -11,14 +12,12 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from . import data
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .room import Outcome
 
-PATH = data.HOME / "results.json"
+PATH = Path(__file__).with_suffix(".json")
 
 
 class Figure(msgspec.Struct):
@@ -43,7 +42,6 @@ class Results(msgspec.Struct):
         return msgspec.json.decode(path.read_bytes(), type=cls) if path.exists() else cls()
 
     def write(self, path: Path = PATH) -> None:
-        path.parent.mkdir(exist_ok=True)
         path.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1))
 
     def put(
