@@ -46,12 +46,12 @@ BATCH = 25_000  # lead numbers that a batch of a campaign covers
 SAMPLED = (4000, 200)  # leads kept aside to ask for: of the largest workspace, of each other one
 WRITERS = 2
 
+# Not joined with itself: among ten million leads that nobody has analysed yet, the planner chose to look up each by a loop.
 STATUSES = """
 update mailgenius.leads set updated_at = now(), status = case
-    when hash < 0.001 then 'complained' when hash < 0.021 then 'bounced' else 'unsubscribed' end
-from (select workspace_id as w, id as i, (hashtextextended(email, 1) & 1048575) / 1048576.0 as hash
-      from mailgenius.leads where workspace_id = %(workspace)s) drawn
-where workspace_id = %(workspace)s and id = i and hash < 0.061
+    when (hashtextextended(email, 1) & 1048575) / 1048576.0 < 0.001 then 'complained'
+    when (hashtextextended(email, 1) & 1048575) / 1048576.0 < 0.021 then 'bounced' else 'unsubscribed' end
+where workspace_id = %(workspace)s and (hashtextextended(email, 1) & 1048575) / 1048576.0 < 0.061
 """
 
 # u(n): a number between 0 and 1 that belongs to this address, this campaign and this purpose.
