@@ -63,7 +63,7 @@ def test_programs_out_of_the_servers_reach_are_copied(tmp_path, monkeypatch):
     for folder in (install, install.parent.parent / f"{_binaries.PACKAGE}.libs"):
         shutil.copytree(folder, hidden / folder.relative_to(install.parent.parent), copy_function=os.link)
     monkeypatch.setattr(_binaries, "find_install", lambda: hidden / install.relative_to(install.parent.parent))
-    used = _binaries.runnable_install((nobody()["user"], nobody()["group"]))
+    used, _ = _binaries.runnable_install((nobody()["user"], nobody()["group"]))
     assert not used.is_relative_to(tmp_path)
     try:
         with postgres(tmp_path / "data") as server:

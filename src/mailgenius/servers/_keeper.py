@@ -1,4 +1,4 @@
-"""The keeper: a small process that starts one PostgreSQL, outlives whoever asked for it, and stops it with its last
+"""The keeper: a small process that starts one server, outlives whoever asked for it, and stops it with its last
 user.
 
 Run as a script by an isolated interpreter, so it imports the standard library only. One argument: a JSON object (see
@@ -28,9 +28,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-FAST, IMMEDIATE = signal.SIGINT, signal.SIGQUIT
-FAST_SECONDS, IMMEDIATE_SECONDS = 120.0, 20.0
-
 
 def start_ticks(pid: int) -> int | None:
     try:
@@ -40,7 +37,7 @@ def start_ticks(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
-class Postmaster:
+class Server:
     """The server process, our child or one we found running."""
 
     def __init__(self, pid: int, child: subprocess.Popen[bytes] | None) -> None:
@@ -80,7 +77,7 @@ def write_state(path: str, state: dict[str, Any], owner: list[int] | None) -> No
     Path(part).replace(path)
 
 
-def launch(order: dict[str, Any]) -> Postmaster:
+def launch(order: dict[str, Any]) -> Server:
     data_fd, log_fd = order["data_fd"], order["log_fd"]
     who: dict[str, Any] = {}
     if order["run_as"] is not None:
@@ -89,17 +86,17 @@ def launch(order: dict[str, Any]) -> Postmaster:
     child = subprocess.Popen(
         # The data folder is named through an open descriptor: the server's user needs no right to walk there, and no
         # path is too long. Descriptors stay open in the server and in all its children.
-        [order["postgres"], "-D", f"/proc/self/fd/{data_fd}"],
+        order["command"],
         stdin=subprocess.DEVNULL,
         stdout=log_fd,
         stderr=log_fd,
         pass_fds=[data_fd],
         env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
-        cwd="/",
+        cwd=f"/proc/self/fd/{data_fd}",
         umask=0o077,
         **who,
     )
-    return Postmaster(child.pid, child)
+    return Server(child.pid, child)
 
 
 def main(text: str) -> int:
@@ -112,12 +109,12 @@ def main(text: str) -> int:
         return 3
     users = os.open(order["users_lock"], os.O_RDWR | os.O_CLOEXEC)
     try:
-        server = Postmaster(order["adopt"], None) if order["adopt"] else launch(order)
+        server = Server(order["adopt"], None) if order["adopt"] else launch(order)
     except OSError as error:
         print(json.dumps({"error": f"{error.strerror}: {error.filename}"}), flush=True)
         return 1
     stopping = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: server.signal(FAST))
+    signal.signal(signal.SIGTERM, lambda *_: server.signal(order["stops"][0][0]))
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     state = dict(order["state"], pid=server.pid, started=server.started)
@@ -129,11 +126,12 @@ def main(text: str) -> int:
     def stop_with_last_user() -> None:
         fcntl.flock(users, fcntl.LOCK_EX)
         stopping.set()
-        server.signal(FAST)
-        if not server.wait(FAST_SECONDS):
-            server.signal(IMMEDIATE)
-            if not server.wait(IMMEDIATE_SECONDS):
-                server.signal(signal.SIGKILL)
+        for number, seconds in order["stops"]:
+            server.signal(number)
+            server.signal(signal.SIGCONT)  # a paused server would not hear it
+            if server.wait(seconds):
+                return
+        server.signal(signal.SIGKILL)
 
     threading.Thread(target=stop_with_last_user, daemon=True).start()
     server.wait()

@@ -1,0 +1,56 @@
+"""Turns what Valkey prints when it fails into errors that say what, where and how to mend. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from ._explain import Failure
+
+_DISK = re.compile(r"No space left on device|Disk quota exceeded|File too large")
+_NEWER = re.compile(r"Can't handle RDB format version (\d+)")
+_DAMAGED = re.compile(
+    r"Bad file format reading the append only file|Unexpected end of file reading the append only file"
+    r"|Unrecoverable error reading the append only file|Wrong signature trying to load DB|AOF loading was aborted"
+    r"|Internal error in RDB|Short read or OOM loading DB|Invalid AOF manifest|AOF manifest file"
+    r"|RDB CRC error|Terminating server after rdb file reading failure|doesn't exist|corrupted cluster config"
+)
+_SECRET = re.compile(r"((?:requirepass|masterauth|primaryauth)\s+)[^\n]+")
+_REFUSED = re.compile(r"FATAL CONFIG FILE ERROR.*?>>> '([^\n]*)'\n([^\n]*)", re.S)
+
+
+def explain_valkey(output: str, *, folder: str, free: int, log: str) -> tuple[Failure, str]:
+    """What went wrong, from the end of the server's output."""
+    output = _SECRET.sub(r"\1***'", output)
+    tail = [line for line in output.strip().splitlines() if line.strip()][-12:]
+    shown = "\n  ".join(tail) or "(it printed nothing)"
+    if "Address already in use" in output or "Could not create server TCP listening socket" in output:
+        return (
+            Failure.PORT,
+            f"The port is taken by another program; choose another one, or port=0 for a free one.\n  {shown}",
+        )
+    if _DISK.search(output):
+        return (
+            Failure.FATAL,
+            f"The disk is full (or a quota or file size limit is reached): {folder} has {free >> 20} MiB free."
+            f" Make room and start again; what was written is still there.\n  {shown}",
+        )
+    if found := _REFUSED.search(output):
+        return Failure.FATAL, f"Valkey refuses a setting: {found[1]}: {found[2]}. Correct settings=.\n  {shown}"
+    if found := _NEWER.search(output):
+        return (
+            Failure.FATAL,
+            f"The data in {folder} was written by a newer version of Valkey or Redis (format {found[1]}). Start that"
+            f" version, or choose another data folder.\n  {shown}",
+        )
+    if "Permission denied" in output:
+        return Failure.FATAL, f"The server may not use its files in {folder}: check owner and permissions.\n  {shown}"
+    if _DAMAGED.search(output):
+        return (
+            Failure.FATAL,
+            f"The data in {folder} is damaged or incomplete. Move the folder aside and restore a backup, or let a new"
+            f" one be made in its place; valkey-check-aof --fix (a package of your system) cuts a damaged log where"
+            f" the damage begins. The server's log: {log}\n  {shown}",
+        )
+    if "Out Of Memory" in output or "Cannot allocate memory" in output:
+        return Failure.FATAL, f"There is not enough memory to load the data in {folder}.\n  {shown}"
+    return Failure.FATAL, f"Valkey did not start in {folder}. Its log: {log}\n  {shown}"
