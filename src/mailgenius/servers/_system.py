@@ -28,6 +28,15 @@ def start_ticks(pid: int) -> int | None:
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
+def stopped(pid: int) -> bool:
+    """Whether a signal holds process ``pid``, all its threads included."""
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").iterdir())
+        return all((task / "stat").read_bytes().rpartition(b") ")[2][:1] == b"T" for task in tasks)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def works_in(pid: int, folder: Path) -> bool:
     """Whether process ``pid`` has ``folder`` as its current one, as a PostgreSQL server has its data folder."""
     try:

@@ -18,7 +18,7 @@ from ._explain import Failure
 from ._folder import State
 from ._resp import Refusal, ask
 from ._server import Server, server_folder
-from ._system import memory_bytes, try_lock, wait_for
+from ._system import memory_bytes, stopped, try_lock, wait_for
 from ._valkey_explain import explain_valkey
 from ._valkey_folder import ValkeyFolder
 from ._valkey_settings import embedded_valkey_settings, valkey_conf
@@ -66,7 +66,7 @@ class ValkeyServer(Server):
         timeout: float = 120.0,
     ) -> None:
         super().__init__(ValkeyFolder(server_folder(data_dir, "valkey")), port, settings, timeout)
-        self._program = None if program is None else Path(program)
+        self._program = None if program is None else Path(program).absolute()
 
     @property
     def url(self) -> str:
@@ -86,6 +86,10 @@ class ValkeyServer(Server):
     def password(self) -> str:
         """The password of the user ``default``; empty if the setting ``requirepass`` says so."""
         return self._running().settings.get("requirepass", self._password).strip('"')
+
+    @property
+    def paused(self) -> bool:
+        return stopped(self.pid)
 
     def ask(self, *command: str | bytes | int) -> Any:
         """The reply to one command, by the Unix socket on a connection of its own: for scripts and tests.
@@ -107,6 +111,16 @@ class ValkeyServer(Server):
     def restart(self) -> None:
         """Stops the server if it runs and starts it again: same folder, socket, port; so URLs stay valid."""
         self._restart(signal.SIGTERM)
+
+    def pause(self) -> None:
+        """SIGSTOP, for fault tests: connections stay open, new ones are accepted by the kernel, nothing is answered."""
+        os.kill(self.pid, signal.SIGSTOP)
+        if not wait_for(lambda: self.paused, 10):
+            raise ServerError(f"The server (pid {self.pid}) does not stop at SIGSTOP.")
+
+    def resume(self) -> None:
+        """SIGCONT: what was asked meanwhile is answered now."""
+        os.kill(self.pid, signal.SIGCONT)
 
     # Inside
 
@@ -134,6 +148,9 @@ class ValkeyServer(Server):
         self._folder.remove_leftovers()
 
     def _configure(self, state: State, run_as: tuple[int, int] | None) -> None:
+        self._folder.write_data("valkey.conf", valkey_conf(self._conf(state)), run_as)
+
+    def _conf(self, state: State) -> dict[str, str]:
         fixed = {
             "bind": "127.0.0.1",
             "port": str(state.port),
@@ -143,8 +160,7 @@ class ValkeyServer(Server):
             "dir": ".",
             "logfile": "",
         }
-        conf = {"requirepass": self._password} | embedded_valkey_settings(memory_bytes()) | self._settings | fixed
-        self._folder.write_data("valkey.conf", valkey_conf(conf), run_as)
+        return {"requirepass": self._password} | embedded_valkey_settings(memory_bytes()) | self._settings | fixed
 
     def _command(self, program: Path, data: str) -> list[str]:
         return [str(program), f"{data}/valkey.conf"]
