@@ -76,6 +76,7 @@ SHELLS: dict[str, str] = {
     "servers/_valkey": "processes, locks, connections",
     "servers/_valkey_cluster": "connections",
     "servers/_valkey_folder": "files",
+    "servers/_valkey_sentinel": "files, connections",
     "servers/_valkey_group": "processes, threads, files",
     "app/_async": "everything",
     "app/_sync": "everything",

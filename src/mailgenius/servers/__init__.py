@@ -8,11 +8,13 @@ from ._postgres import PostgresServer, postgres
 from ._settings import embedded_settings
 from ._valkey import ValkeyServer, valkey
 from ._valkey_cluster import ClusterNode, ValkeyCluster, valkey_cluster
+from ._valkey_sentinel import SentinelGroup, valkey_sentinel
 from ._valkey_settings import embedded_valkey_settings
 
 __all__ = [
     "ClusterNode",
     "PostgresServer",
+    "SentinelGroup",
     "ValkeyCluster",
     "ValkeyServer",
     "embedded_settings",
@@ -20,4 +22,5 @@ __all__ = [
     "postgres",
     "valkey",
     "valkey_cluster",
+    "valkey_sentinel",
 ]

@@ -127,10 +127,13 @@ def main(text: str) -> int:
         fcntl.flock(users, fcntl.LOCK_EX)
         stopping.set()
         for number, seconds in order["stops"]:
-            server.signal(number)
-            server.signal(signal.SIGCONT)  # a paused server would not hear it
-            if server.wait(seconds):
-                return
+            # Again and again: Redis 6.2 refuses while it rewrites its log for a replica.
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                server.signal(number)
+                server.signal(signal.SIGCONT)  # a paused server would not hear it
+                if server.wait(1.0):
+                    return
         server.signal(signal.SIGKILL)
 
     threading.Thread(target=stop_with_last_user, daemon=True).start()

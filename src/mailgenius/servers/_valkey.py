@@ -134,8 +134,8 @@ class ValkeyServer(Server):
                     os.chown(data, *run_as)
             except OSError as error:
                 raise ServerError(f"{data} cannot be made: {error.strerror}.") from error
-        conf = embedded_valkey_settings(memory_bytes()) | self._settings
-        self._folder.check_history(append_only=conf["appendonly"] == "yes", release=release)
+        conf = self._defaults() | self._settings
+        self._folder.check_history(append_only=conf.get("appendonly") == "yes", release=release)
         return program, release
 
     def _claim(self, data_fd: int, deadline: float) -> None:
@@ -148,9 +148,10 @@ class ValkeyServer(Server):
         self._folder.remove_leftovers()
 
     def _configure(self, state: State, run_as: tuple[int, int] | None) -> None:
-        self._folder.write_data("valkey.conf", valkey_conf(self._conf(state)), run_as)
+        self._folder.write_data("valkey.conf", self._text(state), run_as)
 
-    def _conf(self, state: State) -> dict[str, str]:
+    def _text(self, state: State) -> str:
+        """The configuration file."""
         fixed = {
             "bind": "127.0.0.1",
             "port": str(state.port),
@@ -160,7 +161,10 @@ class ValkeyServer(Server):
             "dir": ".",
             "logfile": "",
         }
-        return {"requirepass": self._password} | embedded_valkey_settings(memory_bytes()) | self._settings | fixed
+        return valkey_conf({"requirepass": self._password} | self._defaults() | self._settings | fixed)
+
+    def _defaults(self) -> dict[str, str]:
+        return embedded_valkey_settings(memory_bytes())
 
     def _command(self, program: Path, data: str) -> list[str]:
         return [str(program), f"{data}/valkey.conf"]
