@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -54,3 +55,15 @@ def public(fast_path):
     with tempfile.TemporaryDirectory(prefix="mg-test-", dir=fast_path.parent) as name:
         Path(name).chmod(0o777)
         yield Path(name)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount")
+    mounted = tmp_path / "small"
+    mounted.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", mounted], check=False).returncode != 0:
+        pytest.skip("may not mount")
+    yield mounted
+    subprocess.run(["umount", "-l", mounted], check=True)

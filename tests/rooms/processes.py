@@ -148,3 +148,12 @@ def value(dsn: str, query: str) -> object:
 def run(dsn: str, statement: str) -> None:
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(statement.encode())
+
+
+def fill(disk: Path, leave: int) -> Path:
+    """Leaves so many bytes free; what it returns may be removed again."""
+    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
+    ballast = disk / "lost+found"  # a name that may lie in a data folder
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(free - leave, 1))
+    return ballast

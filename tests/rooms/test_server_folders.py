@@ -14,7 +14,7 @@ import pytest
 from mailgenius.errors import ServerError
 from mailgenius.servers import postgres
 
-from .processes import gone, keeper_of, nobody, value
+from .processes import fill, gone, keeper_of, nobody, value
 
 root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -183,26 +183,6 @@ def test_a_lost_password_is_told(folder):
 
 
 # Full disks
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    if os.geteuid() != 0:
-        pytest.skip("needs root to mount")
-    mounted = tmp_path / "small"
-    mounted.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m", "tmpfs", mounted], check=False).returncode != 0:
-        pytest.skip("may not mount")
-    yield mounted
-    subprocess.run(["umount", "-l", mounted], check=True)
-
-
-def fill(disk: Path, leave: int) -> Path:
-    free = os.statvfs(disk).f_bavail * os.statvfs(disk).f_frsize
-    ballast = disk / "lost+found"  # a name that may lie in a data folder
-    with ballast.open("wb") as file:
-        os.posix_fallocate(file.fileno(), 0, max(free - leave, 1))
-    return ballast
 
 
 @pytest.mark.parametrize("leave", [0, 4 << 10, 20 << 20])

@@ -7,12 +7,12 @@ import re
 from ._explain import Failure
 
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|File too large")
-_NEWER = re.compile(r"Can't handle RDB format version (\d+)")
+_NEWER = re.compile(r"Can't handle RDB format version|Wrong signature trying to load DB")
 _DAMAGED = re.compile(
     r"Bad file format reading the append only file|Unexpected end of file reading the append only file"
-    r"|Unrecoverable error reading the append only file|Wrong signature trying to load DB|AOF loading was aborted"
+    r"|Unrecoverable error reading the append only file|AOF loading was aborted"
     r"|Internal error in RDB|Short read or OOM loading DB|Invalid AOF manifest|AOF manifest file"
-    r"|RDB CRC error|Terminating server after rdb file reading failure|doesn't exist|corrupted cluster config"
+    r"|Unable to obtain the AOF file|RDB CRC error|Terminating server after rdb file reading failure|doesn't exist|corrupted cluster config"
 )
 _SECRET = re.compile(r"((?:requirepass|masterauth|primaryauth)\s+)[^\n]+")
 _REFUSED = re.compile(r"FATAL CONFIG FILE ERROR.*?>>> '([^\n]*)'\n([^\n]*)", re.S)
@@ -36,11 +36,11 @@ def explain_valkey(output: str, *, folder: str, free: int, log: str) -> tuple[Fa
         )
     if found := _REFUSED.search(output):
         return Failure.FATAL, f"Valkey refuses a setting: {found[1]}: {found[2]}. Correct settings=.\n  {shown}"
-    if found := _NEWER.search(output):
+    if _NEWER.search(output):
         return (
             Failure.FATAL,
-            f"The data in {folder} was written by a newer version of Valkey or Redis (format {found[1]}). Start that"
-            f" version, or choose another data folder.\n  {shown}",
+            f"The data in {folder} was written by a version that this server cannot read (Valkey's by Redis, a newer"
+            f" one's by an older), or is damaged. Start that version, or choose another data folder.\n  {shown}",
         )
     if "Permission denied" in output:
         return Failure.FATAL, f"The server may not use its files in {folder}: check owner and permissions.\n  {shown}"

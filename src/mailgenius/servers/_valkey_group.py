@@ -42,7 +42,7 @@ class Group(Generic[Node]):
 
     def close(self) -> None:
         """Stops all nodes, paused ones too, and removes what they wrote. Safe to repeat."""
-        _at_once([node.stop for node in self._all()])
+        at_once([node.stop for node in self._all()])
         if self._throw_away:
             shutil.rmtree(self.data_dir, ignore_errors=True)
 
@@ -57,11 +57,14 @@ class Group(Generic[Node]):
 
     def _start(self) -> None:
         try:
-            _at_once([node.start for node in self._all()])
+            self._start_all()
             self.wait_ready()
         except BaseException:
             self.close()
             raise
+
+    def _start_all(self) -> None:
+        at_once([node.start for node in self._all()])
 
     def wait_ready(self, timeout: float | None = None) -> None:
         """Waits until the serving nodes agree that everything is well. Raises ``ServerError`` after ``timeout`` s."""
@@ -74,7 +77,7 @@ class Group(Generic[Node]):
         raise NotImplementedError
 
 
-def _at_once(calls: Sequence[Callable[[], None]]) -> None:
+def at_once(calls: Sequence[Callable[[], None]]) -> None:
     """Makes all calls, in threads, and raises the first error when all have ended."""
     with ThreadPoolExecutor(max_workers=max(len(calls), 1)) as pool:
         done = [pool.submit(call) for call in calls]

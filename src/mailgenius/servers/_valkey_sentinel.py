@@ -10,7 +10,7 @@ from mailgenius.errors import ServerError
 from ._folder import State
 from ._sockets import free_ports
 from ._valkey import ValkeyServer
-from ._valkey_group import Group
+from ._valkey_group import Group, at_once
 
 if TYPE_CHECKING:
     import os
@@ -144,6 +144,11 @@ class SentinelGroup(Group[ReplicatedServer]):
 
     def replicas(self) -> list[ReplicatedServer]:
         return [node for node in self.serving() if node.role == "replica"]
+
+    def _start_all(self) -> None:
+        # Sentinels that come before the nodes would find the primary down and choose another.
+        at_once([node.start for node in self.nodes])
+        at_once([sentinel.start for sentinel in self.sentinels])
 
     def _all(self) -> list[ReplicatedServer]:
         return [*self.nodes, *self.sentinels]
