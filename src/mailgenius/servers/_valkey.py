@@ -85,7 +85,7 @@ class ValkeyServer(Server):
     @property
     def password(self) -> str:
         """The password of the user ``default``; empty if the setting ``requirepass`` says so."""
-        return self._running().settings.get("requirepass", self._password).strip('"')
+        return self._running().settings.get("requirepass", self._password)
 
     @property
     def paused(self) -> bool:

@@ -81,9 +81,9 @@ class ValkeyCluster(Group[ClusterNode]):
     ) -> None:
         if masters < 1 or replicas < 0:
             raise ServerError(f"A Cluster of {masters} masters with {replicas} replicas each cannot be.")
-        super().__init__(None, timeout)
         count = masters * (1 + replicas)
         members = plan([secrets.token_hex(20) for _ in range(count)], free_ports(count), masters)
+        super().__init__(timeout)
         conf: dict[str, str | int | float | bool] = {
             "requirepass": self.password,
             "masterauth": self.password,

@@ -12,7 +12,8 @@ _DAMAGED = re.compile(
     r"Bad file format reading the append only file|Unexpected end of file reading the append only file"
     r"|Unrecoverable error reading the append only file|AOF loading was aborted"
     r"|Internal error in RDB|Short read or OOM loading DB|Invalid AOF manifest|AOF manifest file"
-    r"|Unable to obtain the AOF file|RDB CRC error|Terminating server after rdb file reading failure|doesn't exist|corrupted cluster config"
+    r"|Unable to obtain the AOF file"
+    r"|RDB CRC error|Terminating server after rdb file reading failure|doesn't exist|corrupted cluster config"
 )
 _SECRET = re.compile(r"((?:requirepass|masterauth|primaryauth)\s+)[^\n]+")
 _REFUSED = re.compile(r"FATAL CONFIG FILE ERROR.*?>>> '([^\n]*)'\n([^\n]*)", re.S)

@@ -15,7 +15,6 @@ from ._system import wait_for
 from ._valkey import ValkeyServer
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
@@ -25,9 +24,8 @@ Node = TypeVar("Node", bound=ValkeyServer)
 class Group(Generic[Node]):
     """The nodes of one topology. Not for use by several threads at once."""
 
-    def __init__(self, data_dir: str | os.PathLike[str] | None, timeout: float) -> None:
-        self._throw_away = data_dir is None
-        self.data_dir = Path(tempfile.mkdtemp(prefix="mailgenius-")) if data_dir is None else Path(data_dir)
+    def __init__(self, timeout: float) -> None:
+        self.data_dir = Path(tempfile.mkdtemp(prefix="mailgenius-"))
         self._timeout = timeout
         self.password = secrets.token_urlsafe(32)
         self.nodes: list[Node] = []
@@ -42,8 +40,9 @@ class Group(Generic[Node]):
 
     def close(self) -> None:
         """Stops all nodes, paused ones too, and removes what they wrote. Safe to repeat."""
-        at_once([node.stop for node in self._all()])
-        if self._throw_away:
+        try:
+            at_once([node.stop for node in self._all()])
+        finally:
             shutil.rmtree(self.data_dir, ignore_errors=True)
 
     def serving(self) -> list[Node]:

@@ -96,9 +96,9 @@ class SentinelGroup(Group[ReplicatedServer]):
     ) -> None:
         if replicas < 0 or sentinels < 1:
             raise ServerError(f"There cannot be {replicas} replicas and {sentinels} Sentinels.")
-        super().__init__(None, timeout)
-        self.name = name
         primary, *others = free_ports(1 + replicas + sentinels)
+        super().__init__(timeout)
+        self.name = name
         conf: dict[str, str | int | float | bool] = {
             "requirepass": self.password,
             "masterauth": self.password,
