@@ -58,7 +58,7 @@ SHELLS: dict[str, str] = {
     "leads/exporting_async": "the database, files",
     "leads/exporting_sync": "the database, files",
     "leads/sink": "files",
-    "leads/orders": "the database",
+    "leads/orders": "the database, threads",
     "leads/schema": "the database, migration files",
     "leads/sql/__init__": "query files",
     "servers/_binaries": "files and programs",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import psycopg
 import pytest
 
 from mailgenius.importer import Importer
 from mailgenius.leads import Leads, migrate, orders
+from mailgenius.pool import Pool
 
 LEADS = "email,score\n" + "".join(f"p{number}@example.com,{number % 100}\n" for number in range(200))
 
@@ -62,6 +64,33 @@ def test_several_at_once(pool):
     for thread in threads:
         thread.join()
     assert failures == []
+    assert indexes(pool) >= set(orders.INDEXES)
+
+
+def test_with_one_connection(database, pool):
+    pool.execute(
+        "insert into mailgenius.leads (workspace_id, email) select 1, n || '@x.org' from generate_series(1, 150) n"
+    )
+    with Pool(database, min_size=1, max_size=1) as narrow:
+        orders.ensure_orders(narrow)
+    assert indexes(pool) >= set(orders.INDEXES)
+
+
+def test_what_another_session_makes_is_waited_for(pool):
+    pool.execute(
+        "insert into mailgenius.leads (workspace_id, email) select 1, n || '@x.org' from generate_series(1, 150) n"
+    )
+    ensure = threading.Thread(target=orders.ensure_orders, args=(pool,))
+    with pool.transaction() as other:
+        other.execute("select pg_advisory_xact_lock(%s)", (orders.LOCK + 1,))
+        other.execute(f"create index leads_score on mailgenius.leads {orders.INDEXES['leads_score']}".encode())
+        ensure.start()
+        deadline = time.monotonic() + 30
+        waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+        while other.execute(waiting).fetchone() == (0,):
+            assert time.monotonic() < deadline, "nobody waits"
+        assert ensure.is_alive()
+    ensure.join()
     assert indexes(pool) >= set(orders.INDEXES)
 
 
