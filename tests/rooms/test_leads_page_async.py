@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import random
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from mailgenius.errors import ConfigError
-from mailgenius.leads import AsyncLeads, Lead, LeadPage, Segment
+from mailgenius.leads import AsyncLeads, Attribute, Lead, LeadPage, Segment, reading_async
+from mailgenius.leads.orders import INDEXES
 from mailgenius.leads.paging import ORDERS
+from mailgenius.leads.segment_sql import compile
 
 from .acme_async import acme
 
@@ -68,6 +71,70 @@ async def test_pages_of_a_segment(database: str) -> None:
         assert all(lead.score >= 1 for lead in together(pages))
         nobody = await leads.page("acme", Segment(country="BR"))
         assert nobody == LeadPage([], None, None)
+
+
+SEGMENTS = [
+    Segment(tags_all=["a", "b"]),
+    Segment(tags_any=["b", "c"], country="BR"),
+    Segment(tags_none=["a"], status="bounced"),
+    Segment(score_min=2, score_max=5, not_sent_in=1),
+    Segment(score_min=3, sent_in=[1, 2], tags_all=["c"]),
+    Segment(status="bounced", attributes=[Attribute("n", "<", 900)]),  # bits know a part of it
+    Segment(status="bounced", sent_in=1, email_domain="other.org"),
+    Segment(any_of=[Segment(country="BR"), Segment(company="Ü3")], score_min=4),
+    Segment(country="BR", all_of=[Segment(tags_any=["a"]), ~Segment(sent_in=2)]),
+    Segment(tags_all=["nobody has it"]),
+    Segment(country=["BR", "PT"], company="Ü3"),  # and those that are left to an index
+    Segment(attributes=[Attribute("n", ">", 2000)]),
+]
+
+
+async def in_blocks(leads: Any) -> None:
+    """Of what bitmaps know too, in several blocks of bits, the last of them far away."""
+    await scatter(leads)
+    await leads.pool.execute(
+        "update mailgenius.leads set country = (array['BR', 'PT', null])[1 + id % 3],"
+        " tags = (array['{}', '{a}', '{a,b}', '{c}', '{b,c}']::text[])[1 + id % 5]::text[], score = (id * 37) % 9 - 2,"
+        " status = case when id % 7 = 0 then 'bounced' else 'active' end,"
+        " email = case when id % 4 = 0 then id || '@other.org' else email end,"
+        " id = case when id > 2000 then id + (1::int8 << 40) else id end"
+    )
+    await leads.pool.execute(
+        "insert into mailgenius.email_sends (workspace_id, campaign_id, lead_id, email)"
+        " select workspace_id, 1 + id % 3, id, '' from mailgenius.leads where id % 4 < 2"
+    )
+
+
+@pytest.mark.parametrize(
+    ("near", "few", "large"), [(0, 10_000, False), (0, 150, True), (40, 150, True), (2000, 10_000, True)]
+)
+async def test_pages_through_bits_are_those_through_rows(
+    database: str, near: int, few: int, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever way a page goes, and where a segment is found to be of few or of many."""
+    monkeypatch.setattr(reading_async, "NEAR", near)
+    monkeypatch.setattr(reading_async, "NEAR_EACH", 0)
+    monkeypatch.setattr(reading_async, "FEW", few)
+    dice = random.Random(near + few)
+    async with acme(database, 2500) as leads:
+        await in_blocks(leads)
+        for name, columns in INDEXES.items() if large else ():
+            await leads.pool.execute(f"create index {name} on mailgenius.leads {columns}")
+        for segment in SEGMENTS:
+            condition, params = compile(segment, datetime.now(UTC))
+            for order in ("id", "email", "created_at", "score", dice.choice(["last_name", "company", "country"])):
+                descending = dice.random() < 0.5
+                way = "desc nulls last, id desc" if descending else "asc nulls last, id asc"
+                truth = await leads.pool.fetch(
+                    f"select id from mailgenius.leads l where workspace_id = %(workspace)s::int4 and {condition}"
+                    f" order by {order} {way}",
+                    params | {"workspace": leads.number},
+                )
+                asked: dict[str, Any] = {"segment": segment, "order": order, "descending": descending, "limit": 190}
+                pages = await all_pages(leads, **asked)
+                assert [(lead.id,) for lead in together(pages)] == truth, (segment, order, descending)
+                for before, page in itertools.pairwise(pages):  # and back
+                    assert (await leads.page("acme", **asked, cursor=page.previous)).leads == before.leads
 
 
 async def test_what_others_write_neither_repeats_nor_skips(database: str) -> None:

@@ -8,10 +8,11 @@ import psycopg
 import pytest
 
 from benchmarks.plans import Plan, explain, statements
-from benchmarks.questions import Questions
+from benchmarks.questions import Ask, Questions
 from benchmarks.world import Size, World, fill
-from mailgenius.leads import Leads
+from mailgenius.leads import Leads, Segment, reading_sync
 from mailgenius.leads.orders import INDEXES
+from mailgenius.leads.paging import INDEXED
 from mailgenius.pool import Pool
 
 if TYPE_CHECKING:
@@ -84,3 +85,28 @@ def test_counts_agree_with_plain_sql(small_world: tuple[str, World]) -> None:
             for ask in kind.asks:
                 if ask.where:
                     assert conn.execute(*ask.plain()).fetchone() == (ask.of(leads),), (kind.name, ask.args)
+
+
+@pytest.mark.parametrize("order", ["id", "email", "created_at", "score", "updated_at"])
+def test_pages_of_rare_segments(small_world: tuple[str, World], order: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step of them is served by the indexes that its file names, and no step reads the workspace."""
+    monkeypatch.setattr(reading_sync, "NEAR", 500)
+    monkeypatch.setattr(reading_sync, "NEAR_EACH", 0)
+    conninfo, world = small_world
+    big = world.largest.slug
+
+    def asked(segment: Segment) -> list[Plan]:
+        found = statements(pool, Ask("page", (big, segment), {"order": order}))
+        return [explain(conn, *statement) for statement in found]
+
+    with Pool(conninfo) as pool, psycopg.connect(conninfo, autocommit=True) as conn:
+        *near, bits = asked(Segment(status="complained", tags_all=["newsletter"]))
+        assert [plan.indexes for plan in near] == ([[INDEXED[order]]] if order in INDEXED else [])
+        assert bits.indexes == ["lead_bitmaps_pkey", "leads_pkey"]
+        company = next(lead.company for lead in Questions(world, Leads(pool), counts=1).some if lead.company)
+        [of_company] = asked(Segment(company=company))
+        assert of_company.indexes == ["leads_company"]
+        [city] = asked(Segment(city="Lisboa", score_min=95))
+        [scan] = [node for node in city.walk() if node.get("Index Name") == "leads_city"]
+        assert "score >= " in scan["Index Cond"]
+        assert not any(plan.scanned for plan in (*near, bits, of_company, city))

@@ -33,7 +33,8 @@ ORDERS: dict[str, tuple[str, bool]] = {
     "city": ("text", True),
     "country": ("text", True),
 }
-INDEXED = ("id", "email", "created_at", "score")  # the last two in large tables
+#: the index of an order; the last two in large tables
+INDEXED = {"id": "leads_pkey", "email": "leads_email", "created_at": "leads_created", "score": "leads_score"}
 _UNIQUE = ("id", "email")  # no second column is needed to tell two leads apart
 _VERSION = 1
 _LONGEST = 65_536  # of a cursor: a name is as long as its column lets it be

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .model import COLUMNS, Lead, LeadPage, LeadStats
 from .paging import INDEXED, check_order, cursor_to, keyset, read_cursor, turned
 from .search_text import looks_like_address, search_params
-from .segment_bits import compile_bits
+from .segment_bits import OWN_INDEX, compile_bits, compile_candidates
 from .segment_check import integer
 from .segment_sql import compile
 from .sql import planned_for, query
@@ -18,13 +18,23 @@ from .values import is_segment
 from .workspaces_sync import Workspaces
 
 if TYPE_CHECKING:
+    from mailgenius.pool import Pool
+
     from .segment import Segment
 
+# A page reads so many leads of an order, or so many for each one wanted if that is more, before it asks the bits; and of
+# those that bits leave, it sorts so many at most.
+NEAR, NEAR_EACH = 10_000, 200
+FEW = 5_000
 DAYS = 30
 TOP = 10
 
 
 class Reading(Workspaces):
+    def __init__(self, pool: Pool) -> None:
+        super().__init__(pool)
+        self._indexes = {"leads_pkey", "leads_email"}  # of leads, that are there
+
     def get(self, workspace: str, email: str) -> Lead | None:
         """The lead with this normalised address, or None."""
         params = {"workspace": self.workspace_id(workspace), "email": email}
@@ -82,14 +92,10 @@ class Reading(Workspaces):
         reaches, by, more = keyset(check_order(order), descending, at)
         condition, params = self._where(workspace, segment)
         found: list[Lead] = []
-        for (
-            reach
-        ) in reaches:  # the second one only where the first is exhausted: without an index, each reads a workspace
-            text = query("lead_page", segment=condition, reach=reach, order=by)
-            if order not in INDEXED:
-                text = planned_for(params["workspace"], text)
-            rows = self._pool.fetch(text, params | more | {"limit": limit + 1 - len(found)})
-            found += [_lead(row) for row in rows]
+        for reach in reaches:  # the second one only where the first is exhausted
+            parts = {"segment": condition, "reach": reach, "order": by}
+            wanted = limit + 1 - len(found)
+            found += map(_lead, self._some(segment, order, parts, params | more | {"limit": wanted}))
             if len(found) > limit:
                 break
         leads, further = found[:limit], len(found) > limit
@@ -108,6 +114,42 @@ class Reading(Workspaces):
         return LeadPage(
             leads, way(leads[-1], False) if has_next else None, way(leads[0], True) if has_previous else None
         )
+
+    def _some(
+        self, segment: Segment | None, order: str, parts: dict[str, str], params: dict[str, Any]
+    ) -> list[tuple[Any, ...]]:
+        """The first leads of a reach. A statement answers all of it or nothing: what one found is not added to what another
+        finds, so no lead can come between them."""
+        given = {} if segment is None else segment.given()
+        near = max(NEAR, NEAR_EACH * params["limit"])
+        of_company = "company" in given and self._has("leads_company")
+        if of_company:
+            companies = {"companies": list(given["company"]), "few": near // 2}
+            if (rows := self._few("lead_page_company", parts, params | companies)) is not None:
+                return rows
+        if segment is not None and (of_company or OWN_INDEX.isdisjoint(given)):
+            if order in INDEXED and self._has(INDEXED[order]):  # those of a segment that many are in are near
+                rows = self._pool.fetch(query("lead_page_near", **parts), params | {"near": near})
+                if len(rows) == params["limit"]:
+                    return rows
+            bits = None if of_company else compile_candidates(segment, datetime.now(UTC))
+            if bits is not None:
+                more = bits.params | {"few": FEW}
+                if (rows := self._few("lead_page_bits", parts | bits.parts, params | more)) is not None:
+                    return rows
+        text = query("lead_page", **parts)
+        return self._pool.fetch(text if order in INDEXED else planned_for(params["workspace"], text), params)
+
+    def _few(self, name: str, parts: dict[str, str], params: dict[str, Any]) -> list[tuple[Any, ...]] | None:
+        """What a statement finds that reads and sorts all that can be in a segment, if those are few."""
+        rows = self._pool.fetch(query(name, **parts), params)
+        return [row[1:] for row in rows if row[1] is not None] if rows[0][0] else None
+
+    def _has(self, index: str) -> bool:
+        """Whether an index of leads is there; not asked again once it was."""
+        if index not in self._indexes and self._pool.fetch_value(query("leads_index"), {"index": index}):
+            self._indexes.add(index)
+        return index in self._indexes
 
     def search(self, workspace: str, text: str, limit: int = 20) -> list[Lead]:
         """Up to ``limit`` (at most 1,000) leads whose address begins with ``text``, then those who have it in their

@@ -20,6 +20,7 @@ from .segment_check import moment
 from .segment_sql import first_day
 
 MAX_SOURCES = 64
+OWN_INDEX = frozenset({"city", "company", "created_from", "created_before"})  # conditions that an index of leads serves
 _NONE = "0::bit(1024)"
 _LEADS = "from mailgenius.lead_bitmaps b where b.workspace_id = %(workspace)s::int4 and b.facet ="
 _EVENTS = "from mailgenius.event_bitmaps b where b.workspace_id = %(workspace)s::int4 and b.facet ="
@@ -51,6 +52,14 @@ def compile_bits(segment: Segment, now: datetime) -> Bits | None:
     sources = "\n        union all\n        ".join(writer.sources)
     parts = {"sources": sources, "columns": columns, "high": writer.high, "condition": condition}
     return Bits(parts, writer.params)
+
+
+def compile_candidates(segment: Segment, now: datetime) -> Bits | None:
+    """Bits of all leads that can be in the segment: of the conditions of which each lead needs all, those that bitmaps
+    know. None if there is none."""
+    given = segment.given().items()
+    known = {name: value for name, value in given if compile_bits(Segment(**{name: value}), now) is not None}
+    return compile_bits(Segment(**known), now) if known else None
 
 
 class _RowByRowError(Exception):
