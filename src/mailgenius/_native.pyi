@@ -254,3 +254,9 @@ class Merge:
     def next(self, chunk: Chunk, max_records: int = 50000, max_bytes: int = 33554432) -> int: ...
 
 __all__ += ["Chunk", "Merge", "Sorted", "block_key"]
+
+# wire.pxi
+def pack_command(command: tuple[object, ...]) -> bytes: ...
+def pack_commands(commands: Iterable[Sequence[object]]) -> bytes: ...
+
+__all__ += ["pack_command", "pack_commands"]
