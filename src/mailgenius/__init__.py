@@ -17,6 +17,10 @@ from .errors import (
     NotFound,
     OutcomeUnknown,
     QueryTimeout,
+    RedisOutcomeUnknown,
+    RedisRefused,
+    RedisTimeout,
+    RedisUnavailable,
     SchemaError,
     ServerError,
     SourceError,
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from .config import Settings
     from .importer import AsyncImporter, Importer, ImportReport
     from .leads import AsyncLeads, Attribute, Lead, Leads, Segment
+    from .link import AsyncRedis, Redis
     from .pool import AsyncPool, Pool
 
 _HOMES = {
@@ -36,6 +41,7 @@ _HOMES = {
     "AsyncLeads": "leads",
     "AsyncMailgenius": "app",
     "AsyncPool": "pool",
+    "AsyncRedis": "link",
     "Attribute": "leads",
     "EmailCheck": "address",
     "EmailChecks": "address",
@@ -49,6 +55,7 @@ _HOMES = {
     "Lead": "leads",
     "Leads": "leads",
     "Pool": "pool",
+    "Redis": "link",
     "Segment": "leads",
     "validate_email": "address",
     "validate_emails": "address",
@@ -59,6 +66,7 @@ __all__ = [
     "AsyncLeads",
     "AsyncMailgenius",
     "AsyncPool",
+    "AsyncRedis",
     "Attribute",
     "ConfigError",
     "DatabaseUnavailable",
@@ -78,6 +86,11 @@ __all__ = [
     "OutcomeUnknown",
     "Pool",
     "QueryTimeout",
+    "Redis",
+    "RedisOutcomeUnknown",
+    "RedisRefused",
+    "RedisTimeout",
+    "RedisUnavailable",
     "SchemaError",
     "Segment",
     "ServerError",

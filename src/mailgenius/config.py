@@ -26,7 +26,7 @@ from .errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ImporterSettings", "PoolSettings", "Settings", "default_home", "load", "redact"]
+__all__ = ["ImporterSettings", "PoolSettings", "RedisSettings", "Settings", "default_home", "load", "redact"]
 
 KIB, MIB = 1 << 10, 1 << 20
 ENV_PREFIX = "MAILGENIUS_"
@@ -133,6 +133,62 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         return f"PoolSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
+class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Connections to Redis or Valkey kept by one client. Times are in seconds."""
+
+    # What a call may take, from its writing to its reply, if it does not say itself (RedisTimeout).
+    timeout: float = 1.0
+    # The same for commands that may take long by nature: scripts, KEYS, FLUSHDB, SORT and the like.
+    slow_timeout: float = 30.0
+    # What making a connection may take, with TLS, login and the server's word that it is ready.
+    connect_timeout: float = 2.0
+    # Calls that may wait for a connection, each until its deadline, while Redis is down; 0: they fail at once.
+    offline_queue: int = 0
+    # Times a call that may run twice is sent anew after its connection was lost.
+    retries: int = 1
+    # Pause after a failed attempt to connect: a random part of this, doubled with each failure up to backoff_max.
+    backoff: float = 0.05
+    # The longest such pause.
+    backoff_max: float = 1.0
+    # Requests that may wait for replies at once; beyond, calls fail (RedisUnavailable).
+    max_pending: int = 100_000
+    # Bytes that may wait to be written while the server does not take them; beyond, calls fail (RedisUnavailable).
+    max_pending_bytes: int = 64 * MIB
+    # Seconds without traffic after which the system asks whether the other side is still there.
+    keepalive: int = 30
+    # Version of the protocol: 3, with 2 for servers that do not know it; or 2 at once.
+    protocol: int = 3
+    # Name shown in CLIENT LIST. No white space.
+    client_name: str = "mailgenius"
+    # A file of certificates to trust (rediss://) instead of the system's.
+    tls_ca: str | None = None
+    # A file with our certificate, for servers that ask for one.
+    tls_cert: str | None = None
+    # A file with its key.
+    tls_key: str | None = None
+    # Off: whoever is between us and the server can read and change everything.
+    tls_verify: bool = True
+
+    def __post_init__(self) -> None:
+        _require("$.redis.timeout", self.timeout, 0.001)
+        _require("$.redis.slow_timeout", self.slow_timeout, 0.001)
+        _require("$.redis.connect_timeout", self.connect_timeout, 0.001)
+        _require("$.redis.offline_queue", self.offline_queue, 0)
+        _require("$.redis.retries", self.retries, 0, 100)
+        _require("$.redis.backoff", self.backoff, 0.001)
+        _require("$.redis.backoff_max", self.backoff_max, self.backoff)
+        _require("$.redis.max_pending", self.max_pending, 1)
+        _require("$.redis.max_pending_bytes", self.max_pending_bytes, 64 * KIB)
+        _require("$.redis.keepalive", self.keepalive, 1)
+        _require("$.redis.protocol", self.protocol, 2, 3)
+        if not self.client_name or not self.client_name.isascii() or not self.client_name.isprintable():
+            raise ConfigError("$.redis.client_name: give printable ASCII characters")
+        if " " in self.client_name:
+            raise ConfigError("$.redis.client_name: holds a space, which the server does not take")
+        if self.tls_key is not None and self.tls_cert is None:
+            raise ConfigError("$.redis.tls_key: is of no use without $.redis.tls_cert")
+
+
 class ImporterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Bounds and parallelism of imports. Sizes are in bytes."""
 
@@ -197,6 +253,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     # Data folder of the embedded servers; None means the platform's folder for user data.
     home: str | None = None
     pool: PoolSettings = PoolSettings()
+    redis: RedisSettings = RedisSettings()
     importer: ImporterSettings = ImporterSettings()
 
     def __post_init__(self) -> None:
@@ -223,7 +280,11 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"Settings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
-_SECTIONS: dict[str, type[msgspec.Struct]] = {"pool": PoolSettings, "importer": ImporterSettings}
+_SECTIONS: dict[str, type[msgspec.Struct]] = {
+    "pool": PoolSettings,
+    "redis": RedisSettings,
+    "importer": ImporterSettings,
+}
 
 
 def load(

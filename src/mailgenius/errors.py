@@ -28,6 +28,28 @@ class QueryTimeout(MailgeniusError, TimeoutError):
     """A statement took longer than its timeout and was cancelled on the server. Nothing of it is left."""
 
 
+class RedisUnavailable(MailgeniusError):
+    """Redis could not be reached, is not ready, or too many calls wait for it. Nothing was done, unless the class says
+    otherwise. Go on without it; the client looks for it in the background."""
+
+
+class RedisTimeout(RedisUnavailable, TimeoutError):
+    """A call's deadline passed before its reply came. The server may carry it out all the same."""
+
+
+class RedisOutcomeUnknown(RedisUnavailable):
+    """The connection was lost before the reply came: the command may have been carried out or not. Look before you repeat
+    it."""
+
+
+class RedisRefused(MailgeniusError):
+    """The server's error reply. ``code`` is its first word, such as ``WRONGTYPE``, ``OOM``, ``NOPERM``."""
+
+    @property
+    def code(self) -> str:
+        return str(self).partition(" ")[0]
+
+
 class SchemaError(MailgeniusError):
     """The database schema is missing, older or newer than this version needs. Run ``mailgenius migrate``."""
 

@@ -16,6 +16,7 @@ RULES: dict[str, str] = {
     # mailgenius
     "aio": "threads",
     "AsyncPool": "Pool",
+    "AsyncRedis": "Redis",
     "AsyncLeads": "Leads",
     "AsyncImporter": "Importer",
     "AsyncMailgenius": "Mailgenius",

@@ -8,7 +8,20 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
 
-__all__ = ["LINGER", "Awaits", "Event", "Lock", "Opening", "Spawned", "blocking", "opening", "sleep", "spawn", "wait"]
+__all__ = [
+    "LINGER",
+    "Awaits",
+    "Event",
+    "Lock",
+    "Opening",
+    "Spawned",
+    "blocking",
+    "limit",
+    "opening",
+    "sleep",
+    "spawn",
+    "wait",
+]
 
 #: How often something that looks again and again may find nothing before it ends: a task is cheap to start, a thread not.
 LINGER = 0
@@ -52,6 +65,11 @@ async def wait(event: Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def limit(seconds: float) -> AbstractAsyncContextManager[Any]:
+    """``async with``: what is in the block may take that long; then TimeoutError."""
+    return asyncio.timeout(seconds)
 
 
 async def blocking(do: Callable[..., _T], *args: Any) -> _T:

@@ -5,9 +5,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated, Any, TypeVar
 
-__all__ = ["LINGER", "Awaits", "Event", "Lock", "Opening", "Spawned", "blocking", "opening", "sleep", "spawn", "wait"]
+__all__ = [
+    "LINGER",
+    "Awaits",
+    "Event",
+    "Lock",
+    "Opening",
+    "Spawned",
+    "blocking",
+    "limit",
+    "opening",
+    "sleep",
+    "spawn",
+    "wait",
+]
 
 #: How often something that looks again and again may find nothing before it ends: a task is cheap to start, a thread not.
 LINGER = 250
@@ -56,6 +70,11 @@ def spawn(do: Callable[..., Any], *args: Any) -> Spawned:
 def wait(event: Event, seconds: float) -> bool:
     """Until it is set, ``seconds`` at most; whether it was."""
     return event.wait(seconds)
+
+
+def limit(seconds: float) -> AbstractContextManager[Any]:
+    """``with``: nothing here, since what blocks in a thread has time limits of its own."""
+    return nullcontext()
 
 
 def blocking(do: Callable[..., _T], *args: Any) -> _T:
