@@ -23,7 +23,7 @@ from collections.abc import Callable
 from math import inf
 from ssl import SSLContext
 from time import monotonic
-from typing import Any
+from typing import Any, cast
 
 from mailgenius.config import RedisSettings
 from mailgenius.errors import RedisRefused, RedisTimeout, RedisUnavailable
@@ -100,7 +100,7 @@ class Line(asyncio.Protocol):
         on_lost: Callable[[Line, str, bool], object],
     ) -> None:
         self.closed = False
-        self.protocol = 3
+        self.protocol = 0  # until it was greeted
         self.on_push = on_push
         self._loop = loop
         self._on_lost = on_lost
@@ -184,10 +184,10 @@ class Line(asyncio.Protocol):
         turn, self._turn = self._turn, Turn()
         turn.since = now = monotonic()
         self._ready.append(turn)
-        if not self._paused:
-            self._write()
         if now + turn.shortest < self._due:
             self._arm(now + turn.shortest)
+        if not self._paused:
+            self._write()
 
     def _write(self) -> None:
         for turn in self._ready:
@@ -217,7 +217,7 @@ class Line(asyncio.Protocol):
                     self._pushed(reply)  # RESP2 has no other way to bring messages
                     continue
                 future, _, turn, batch = pending[0]
-                if kind is RedisRefused:
+                if kind is RedisRefused and self.protocol:
                     self._meters.error(reply.code)
                 if batch is not None:
                     batch.replies.append(reply)
@@ -295,8 +295,7 @@ class Line(asyncio.Protocol):
     # -- the transport's calls -----------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - for the type checker
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
         self._meters.connections += 1
 
     def connection_lost(self, error: Exception | None) -> None:

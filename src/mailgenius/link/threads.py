@@ -112,7 +112,7 @@ class Line:
         on_lost: Callable[[Line, str, bool], object],
     ) -> None:
         self.closed = False
-        self.protocol = 3
+        self.protocol = 0  # until it was greeted
         self.on_push = on_push
         self._sock = sock
         self._on_lost = on_lost
@@ -324,7 +324,7 @@ class Line:
                     self._pushed(reply)  # RESP2 has no other way to bring messages
                     continue
                 entry = inflight[0]
-                if kind is RedisRefused:
+                if kind is RedisRefused and self.protocol:
                     self._meters.error(reply.code)
                 entry.replies.append(reply)
                 if len(entry.replies) == entry.count:

@@ -1,0 +1,196 @@
+"""AsyncRedis against real servers: replies, refusals, batches, scripts, connections of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mailgenius import AsyncRedis
+from mailgenius.errors import ConfigError, RedisRefused, RedisTimeout, RedisUnavailable
+from mailgenius.servers import ValkeyServer
+
+
+@pytest.mark.parametrize("protocol", [3, 2])
+async def test_replies(redis_versions: ValkeyServer, protocol: int) -> None:
+    async with AsyncRedis(redis_versions.url, protocol=protocol) as redis:
+        assert await redis.call("SET", "a", b"\0\xff") == b"OK"
+        assert await redis.call("GET", "a") == b"\0\xff"
+        assert await redis.get("a") == b"\0\xff"
+        assert await redis.call("GET", "none") is None
+        assert await redis.call("INCRBY", "n", -3) == -3
+        assert await redis.call("INCRBYFLOAT", "f", 1.5) == b"1.5"
+        await redis.call("HSET", "h", "x", 1, "y", memoryview(b"2"))
+        wanted: Any = {b"x": b"1", b"y": b"2"}
+        assert await redis.call("HGETALL", "h") == (wanted if protocol == 3 else [b"x", b"1", b"y", b"2"])
+        big = b"v" * 3_000_000
+        await redis.call("SET", "big", big)
+        assert await redis.call("GET", "big") == big
+
+
+async def test_refusals_have_a_code(redis_versions: ValkeyServer) -> None:
+    async with AsyncRedis(redis_versions.url) as redis:
+        await redis.call("SET", "a", 1)
+        with pytest.raises(RedisRefused) as refused:
+            await redis.call("LPUSH", "a", 1)
+        assert refused.value.code == "WRONGTYPE"
+        assert await redis.call("GET", "a") == b"1"
+        assert redis.available
+        assert redis.metrics().errors == {"WRONGTYPE": 1}
+
+
+async def test_batches(redis_versions: ValkeyServer) -> None:
+    async with AsyncRedis(redis_versions.url) as redis:
+        assert await redis.calls([]) == []
+        assert await redis.calls([("SET", f"k{n}", n) for n in range(5000)]) == [b"OK"] * 5000
+        assert await redis.calls([["GET", f"k{n}"] for n in range(5000)]) == [b"%d" % n for n in range(5000)]
+        some = [("GET", "k1"), ("LPUSH", "k1", 1), ("GET", "k2")]
+        replies = await redis.calls(some, errors="return")
+        assert (replies[0], replies[2]) == (b"1", b"2")
+        assert isinstance(replies[1], RedisRefused)
+        with pytest.raises(RedisRefused, match="WRONGTYPE"):
+            await redis.calls(some)
+
+
+async def test_transactions(redis_versions: ValkeyServer) -> None:
+    async with AsyncRedis(redis_versions.url) as redis:
+        assert await redis.calls([("INCR", "n"), ("INCR", "n")], atomic=True) == [1, 2]
+        replies = await redis.calls([("INCR", "n"), ("LPUSH", "n", 1)], atomic=True, errors="return")
+        assert replies[0] == 3
+        assert isinstance(replies[1], RedisRefused)
+        with pytest.raises(RedisRefused, match="wrong number of arguments"):
+            await redis.calls([("INCR", "n"), ("GET",)], atomic=True)
+        assert await redis.call("GET", "n") == b"3"
+
+
+async def test_commands_that_belong_elsewhere_are_not_sent(redis_server: ValkeyServer) -> None:
+    async with AsyncRedis(redis_server.url) as redis:
+        for command in (("BLPOP", "l", 0), ("subscribe", "c"), ("MULTI",), ("SELECT", 1), ("CLIENT", "TRACKING", "ON")):
+            with pytest.raises(ValueError, match=r"see blocking\(\) and dedicated\(\)"):
+                await redis.call(*command)
+            with pytest.raises(ValueError, match=r"see blocking\(\) and dedicated\(\)"):
+                await redis.calls([("PING",), command])
+        with pytest.raises(TypeError, match="a Redis command takes"):
+            await redis.call("SET", "a", None)
+        assert await redis.call("PING") == b"PONG"
+
+
+async def test_scripts_are_loaded_when_needed(redis_versions: ValkeyServer, tmp_path: Path) -> None:
+    file = tmp_path / "pair.lua"
+    file.write_text("return {KEYS[1], ARGV[1]}")
+    async with AsyncRedis(redis_versions.url) as redis:
+        script = redis.script(file)
+        assert await script(["k"], [1]) == [b"k", b"1"]
+        assert await script(["k"], [2]) == [b"k", b"2"]
+        assert redis.metrics().errors == {"NOSCRIPT": 1}
+        await redis.call("SCRIPT", "FLUSH")
+        await script.load()
+        assert await redis.calls([script.command(["a"], ["b"])]) == [[b"a", b"b"]]
+        with pytest.raises(RedisRefused, match="mine"):
+            await redis.script("return redis.error_reply('mine')")()
+
+
+async def test_blocking_calls_do_not_hold_up_others(redis_versions: ValkeyServer) -> None:
+    async with AsyncRedis(redis_versions.url, timeout=0.2) as redis:
+        assert await redis.blocking("BLPOP", "list", 0.3) is None
+        await redis.call("RPUSH", "list", "x")
+        assert await redis.blocking("BLPOP", "list", 1) == [b"list", b"x"]
+        assert redis.metrics().connections == 2  # the shared one, and one that is kept
+        with pytest.raises(RedisTimeout):
+            await redis.blocking("BLPOP", "list", 5, timeout=0.05)
+        assert redis.available
+        assert await redis.call("RPUSH", "list", "y") == 1
+        assert await redis.blocking("BLPOP", "list", 1, timeout=5) == [b"list", b"y"]
+
+
+@pytest.mark.parametrize("protocol", [3, 2])
+async def test_messages_and_calls_on_a_connection_of_ones_own(redis_versions: ValkeyServer, protocol: int) -> None:
+    async with AsyncRedis(redis_versions.url, protocol=protocol) as redis:
+        async with redis.dedicated() as connection:
+            await connection.send("SUBSCRIBE", "c")
+            assert await connection.next_push(5) == [b"subscribe", b"c", 1]
+            for n in range(3):
+                await redis.call("PUBLISH", "c", n)
+            got = []
+            async for push in connection.pushes():
+                got.append(push)
+                if len(got) == 3:
+                    break
+            assert got == [[b"message", b"c", b"%d" % n] for n in range(3)]
+            assert await connection.next_push(0.01) is None
+            if protocol == 3:
+                assert await connection.call("PING") == b"PONG"
+        assert connection.lost
+        with pytest.raises(RedisUnavailable):
+            await connection.call("PING")
+
+
+async def test_invalidations(redis_versions: ValkeyServer) -> None:
+    pushes: list[Any] = []
+    async with AsyncRedis(redis_versions.url) as redis, redis.dedicated(on_push=pushes.append) as connection:
+        await connection.call("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "lead:")
+        await redis.calls([("SET", "other", 1), ("SET", "lead:1", 1)])
+        while not pushes:
+            await connection.call("PING")
+        assert pushes == [[b"invalidate", [b"lead:1"]]]
+
+
+async def test_watch(redis_server: ValkeyServer) -> None:
+    async with AsyncRedis(redis_server.url) as redis, redis.dedicated() as connection:
+        await connection.call("WATCH", "a")
+        await redis.call("SET", "a", 1)
+        assert (await connection.calls([("MULTI",), ("SET", "a", 2), ("EXEC",)]))[-1] is None
+        assert await redis.call("GET", "a") == b"1"
+
+
+async def test_a_new_connection_can_be_prepared(redis_server: ValkeyServer) -> None:
+    names = []
+
+    async def prepare(connection: Any) -> None:
+        names.append(await connection.call("CLIENT", "GETNAME"))
+
+    async with AsyncRedis(redis_server.url, on_connected=prepare, client_name="tester") as redis:
+        await redis.call("PING")
+        await redis.call("PING")
+    assert names == [b"tester"]
+
+
+async def test_users_and_databases(redis_server: ValkeyServer) -> None:
+    async with AsyncRedis(redis_server.url) as admin:
+        await admin.call("ACL", "SETUSER", "reader", "on", ">se:cr/et", "~*", "+@read", "+@connection")
+        base = redis_server.url.split("@")[-1]
+        host = f"redis://reader:se%3Acr%2Fet@127.0.0.1:{await port(admin)}/3" if base else ""
+        async with AsyncRedis(host) as redis:
+            assert await redis.call("GET", "a") is None
+            with pytest.raises(RedisRefused) as refused:
+                await redis.call("SET", "a", 1)
+            assert refused.value.code == "NOPERM"
+            assert b"db=3" in await redis.call("CLIENT", "INFO")
+        async with AsyncRedis(host.replace("se%3A", "wrong")) as redis:
+            with pytest.raises(RedisUnavailable, match="WRONGPASS") as wrong:
+                await redis.call("GET", "a")
+            assert "wrongcr" not in f"{wrong.value!r} {redis!r}"
+            assert not redis.available
+        await admin.call("ACL", "DELUSER", "reader")
+
+
+async def port(redis: AsyncRedis) -> int:
+    found = await redis.call("CONFIG", "GET", "port")
+    return int(found[b"port"] if isinstance(found, dict) else found[1])
+
+
+async def test_a_closed_client_says_so(redis_server: ValkeyServer) -> None:
+    redis = AsyncRedis(redis_server.url)
+    await redis.call("PING")
+    await redis.close()
+    await redis.close()
+    assert not redis.available
+    with pytest.raises(RedisUnavailable, match="closed"):
+        await redis.call("PING")
+    assert redis.metrics().connections == 0
+
+
+def test_settings_that_do_not_exist() -> None:
+    with pytest.raises(ConfigError, match=r"^\$\.redis\.time_out: unknown"):
+        AsyncRedis("redis://", time_out=3)
