@@ -98,7 +98,7 @@ async def test_blocking_calls_do_not_hold_up_others(redis_versions: ValkeyServer
         assert await redis.blocking("BLPOP", "list", 1) == [b"list", b"x"]
         assert redis.metrics().connections == 2  # the shared one, and one that is kept
         with pytest.raises(RedisTimeout):
-            await redis.blocking("BLPOP", "list", 5, timeout=0.05)
+            await redis.blocking("BLPOP", "other", 5, timeout=0.05)
         assert redis.available
         assert await redis.call("RPUSH", "list", "y") == 1
         assert await redis.blocking("BLPOP", "list", 1, timeout=5) == [b"list", b"y"]

@@ -99,7 +99,7 @@ def test_blocking_calls_do_not_hold_up_others(redis_versions: ValkeyServer) -> N
         assert redis.blocking("BLPOP", "list", 1) == [b"list", b"x"]
         assert redis.metrics().connections == 2  # the shared one, and one that is kept
         with pytest.raises(RedisTimeout):
-            redis.blocking("BLPOP", "list", 5, timeout=0.05)
+            redis.blocking("BLPOP", "other", 5, timeout=0.05)
         assert redis.available
         assert redis.call("RPUSH", "list", "y") == 1
         assert redis.blocking("BLPOP", "list", 1, timeout=5) == [b"list", b"y"]

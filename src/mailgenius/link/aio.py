@@ -119,6 +119,7 @@ class Line(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._due = inf
         self._ear: asyncio.Future[None] | None = None  # whoever waits for pushes
+        self._gone: asyncio.Future[None] | None = None  # whoever waits for the socket to be closed
         self._empty: asyncio.Future[None] | None = None  # whoever waits for the last reply
         self._transport: asyncio.Transport
 
@@ -300,6 +301,8 @@ class Line(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lose(f"it was lost: {error}" if error else "the server closed it")
+        if self._gone is not None and not self._gone.done():
+            self._gone.set_result(None)
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -344,9 +347,12 @@ class Line(asyncio.Protocol):
             await asyncio.wait([self._empty], timeout=linger)
         if self.closed:
             return
+        self._gone = self._loop.create_future()
         waiting = [entry for entry in self._pending if not entry[0].done()]
         with contextlib.suppress(RuntimeError):  # its loop is closed, and the socket with it
             self._end()
         for future, _, turn, _ in waiting:
             with contextlib.suppress(RuntimeError):
                 future.set_exception(Lost("it was closed", sent=turn.sent))
+        if self.current:  # the transport needs a turn of the loop to close its socket
+            await asyncio.wait([self._gone], timeout=1.0)

@@ -39,6 +39,20 @@ PIECE = 64 << 10  # bytes written at a time, so that replies are read in between
 _BLOCKED = (BlockingIOError, SSLWantReadError, SSLWantWriteError, TimeoutError)
 
 
+class Plain(socket.socket):
+    """One that closes without a word when its client was forgotten."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class Secure(SSLSocket):
+    """The same."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 class Entry:
     """A request of one caller."""
 
@@ -79,7 +93,7 @@ def open_line(
 ) -> Line:
     """Connected, nothing said yet. ``on_lost(line, why, in_flight)`` is called when it ends without our doing."""
     if address.path:
-        sock = socket.socket(socket.AF_UNIX)
+        sock: socket.socket = Plain(socket.AF_UNIX)
         sock.settimeout(settings.connect_timeout)
         try:
             sock.connect(address.path)
@@ -87,11 +101,14 @@ def open_line(
             sock.close()
             raise
     else:
-        sock = socket.create_connection((address.host, address.port), settings.connect_timeout)
+        made = socket.create_connection((address.host, address.port), settings.connect_timeout)
+        sock = Plain(made.family, made.type, made.proto, made.detach())
+        sock.settimeout(settings.connect_timeout)
         try:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             keep_alive(sock, settings.keepalive)
             if tls is not None:
+                tls.sslsocket_class = Secure
                 sock = tls.wrap_socket(sock, server_hostname=address.host)
         except BaseException:
             sock.close()
@@ -222,6 +239,8 @@ class Line:
                             entry.promoted = True
                             entry.wake.release()
                             return
+                    while self._waiting and self._waiting[0].gone:  # else they would look like somebody to serve
+                        self._waiting_bytes -= len(self._waiting.popleft().packed)
             if self.closed:
                 self._shut()
             self._lead.release()
@@ -419,9 +438,6 @@ class Line:
         if self._alarm >= 0:
             os.close(self._alarm)
             self._alarm = -1
-
-    def __del__(self) -> None:
-        self._sock.close()  # of a client that was forgotten
 
     def close(self, linger: float = 0.0) -> None:
         """Ends it, after waiting up to ``linger`` seconds for replies under way."""
