@@ -182,3 +182,14 @@ async def test_a_connection_of_ones_own_says_that_it_is_lost(proxy: FaultProxy) 
         with pytest.raises(RedisUnavailable):
             await connection.next_push(10)
         assert told == [1]
+
+
+async def test_blocking_calls_after_a_restart(proxy: FaultProxy) -> None:
+    async with AsyncRedis(through(proxy)) as redis:
+        await redis.call("RPUSH", "list", "a", "b")
+        assert await redis.blocking("BLPOP", "list", 1) == [b"list", b"a"]
+        proxy.cut()
+        await back(redis)
+        before = redis.metrics().connects
+        assert await redis.blocking("BLPOP", "list", 1, timeout=5) == [b"list", b"b"]
+        assert redis.metrics().connects == before + 1

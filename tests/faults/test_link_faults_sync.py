@@ -183,3 +183,14 @@ def test_a_connection_of_ones_own_says_that_it_is_lost(proxy: FaultProxy) -> Non
         with pytest.raises(RedisUnavailable):
             connection.next_push(10)
         assert told == [1]
+
+
+def test_blocking_calls_after_a_restart(proxy: FaultProxy) -> None:
+    with Redis(through(proxy)) as redis:
+        redis.call("RPUSH", "list", "a", "b")
+        assert redis.blocking("BLPOP", "list", 1) == [b"list", b"a"]
+        proxy.cut()
+        back(redis)
+        before = redis.metrics().connects
+        assert redis.blocking("BLPOP", "list", 1, timeout=5) == [b"list", b"b"]
+        assert redis.metrics().connects == before + 1

@@ -200,25 +200,31 @@ class AsyncRedis:
         deadline = monotonic() + self.settings.connect_timeout
         await self._node.ready(deadline)  # fails at once while the breaker is open
         line = None
-        while self._idle and line is None:
+        while line is None and self._idle:
             line = self._idle.pop()
-            line = None if line.closed else line
+            if not line.usable():
+                await line.close()
+                line = None
         if line is None:
             line = await self._node.open(None, _ignore)
-        kept = False
         try:
-            reply = await line.one(pack_command(command), inf if timeout is None else timeout)
-            kept = True
-        except RedisRefused:
-            kept = True
-            raise
+            return await self._wait(line, pack_command(command), inf if timeout is None else timeout)
         except Lost as error:
             self._meters.unknown += 1
             raise RedisOutcomeUnknown(
                 f"The connection to {self._address.where} was lost while a command waited: {error.why}"
             ) from error
+
+    async def _wait(self, line: aio.Line, packed: bytes, timeout: float) -> Any:
+        usable = False
+        try:
+            reply = await line.one(packed, timeout)
+            usable = True
+        except RedisRefused:
+            usable = True
+            raise
         finally:
-            if kept and not self._node.closed and len(self._idle) < KEPT:
+            if usable and not self._node.closed and len(self._idle) < KEPT:
                 self._idle.append(line)
             else:
                 await line.close()

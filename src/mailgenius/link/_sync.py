@@ -201,25 +201,31 @@ class Redis:
         deadline = monotonic() + self.settings.connect_timeout
         self._node.ready(deadline)  # fails at once while the breaker is open
         line = None
-        while self._idle and line is None:
+        while line is None and self._idle:
             line = self._idle.pop()
-            line = None if line.closed else line
+            if not line.usable():
+                line.close()
+                line = None
         if line is None:
             line = self._node.open(None, _ignore)
-        kept = False
         try:
-            reply = line.one(pack_command(command), inf if timeout is None else timeout)
-            kept = True
-        except RedisRefused:
-            kept = True
-            raise
+            return self._wait(line, pack_command(command), inf if timeout is None else timeout)
         except Lost as error:
             self._meters.unknown += 1
             raise RedisOutcomeUnknown(
                 f"The connection to {self._address.where} was lost while a command waited: {error.why}"
             ) from error
+
+    def _wait(self, line: threads.Line, packed: bytes, timeout: float) -> Any:
+        usable = False
+        try:
+            reply = line.one(packed, timeout)
+            usable = True
+        except RedisRefused:
+            usable = True
+            raise
         finally:
-            if kept and not self._node.closed and len(self._idle) < KEPT:
+            if usable and not self._node.closed and len(self._idle) < KEPT:
                 self._idle.append(line)
             else:
                 line.close()

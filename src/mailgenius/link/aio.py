@@ -133,6 +133,10 @@ class Line(asyncio.Protocol):
         """Is this its event loop?"""
         return _get_running_loop() is self._loop
 
+    def usable(self) -> bool:
+        """Has the server not closed it?"""
+        return not self.closed
+
     # -- requests ------------------------------------------------------------------------------------------------
 
     def one(self, packed: bytes, timeout: float) -> asyncio.Future[Any]:
@@ -213,7 +217,7 @@ class Line(asyncio.Protocol):
                     continue
                 if not pending:
                     if self.on_push is None:
-                        self._lose("it sent a reply that nobody asked for")
+                        self.lose("it sent a reply that nobody asked for")
                         return
                     self._pushed(reply)  # RESP2 has no other way to bring messages
                     continue
@@ -233,7 +237,7 @@ class Line(asyncio.Protocol):
                     else:
                         future.set_result(reply)
         except Exception as error:  # ProtocolError, or what hiredis makes of a damaged stream
-            self._lose(f"it sent what is not RESP: {error}")
+            self.lose(f"it sent what is not RESP: {error}")
             return
         if self._empty is not None and not pending and not self._empty.done():
             self._empty.set_result(None)
@@ -278,7 +282,7 @@ class Line(asyncio.Protocol):
                 if first and turn.sent:
                     quiet = max(turn.since, self._heard) + timeout
                     if quiet <= now:
-                        self._lose(f"nothing was heard from it for {timeout:g} s")
+                        self.lose(f"nothing was heard from it for {timeout:g} s")
                         return
                     end = quiet
                 self._overdue(future, timeout)
@@ -300,7 +304,7 @@ class Line(asyncio.Protocol):
         self._meters.connections += 1
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._lose(f"it was lost: {error}" if error else "the server closed it")
+        self.lose(f"it was lost: {error}" if error else "the server closed it")
         if self._gone is not None and not self._gone.done():
             self._gone.set_result(None)
 
@@ -314,10 +318,11 @@ class Line(asyncio.Protocol):
 
     # -- the end -------------------------------------------------------------------------------------------------
 
-    def _lose(self, why: str) -> None:
+    def lose(self, why: str) -> None:
+        """Gives it up, as if it had been lost."""
         if self.closed:
             return
-        now = monotonic()
+        now, in_flight = monotonic(), bool(self._pending)
         waiting = [entry for entry in self._pending if not entry[0].done()]
         self._end()
         for future, timeout, turn, _ in waiting:
@@ -326,7 +331,7 @@ class Line(asyncio.Protocol):
             else:
                 future.set_exception(Lost(why, sent=turn.sent, since=turn.since))
         self._meters.lost += 1
-        self._on_lost(self, why, bool(waiting))
+        self._on_lost(self, why, in_flight)
 
     def _end(self) -> None:
         self.closed = True

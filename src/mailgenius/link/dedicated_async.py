@@ -116,8 +116,10 @@ class Dedicated:
     def _pushed(self, push: Any) -> None:
         if self._on_push is not None:
             self._on_push(push)
-        else:
+        elif len(self._pushes) < self._settings.max_pending:
             self._pushes.append(push)
+        elif self._line is not None:
+            self._line.lose(f"{len(self._pushes):,} pushes were not taken ($.redis.max_pending)")
 
     def _lost(self, line: aio.Line, why: str, in_flight: bool) -> None:
         self._why = why

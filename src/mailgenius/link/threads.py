@@ -12,6 +12,7 @@ Limits: deadlines are the socket's own time limits, set only when another one is
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import select
 import socket
@@ -34,6 +35,7 @@ from mailgenius.link.tcp import keep_alive
 
 __all__ = ["Line", "open_line"]
 
+_log = logging.getLogger("mailgenius.link")
 IDLE = 1.0  # seconds without use after which the connection is looked at before it is used
 PIECE = 64 << 10  # bytes written at a time, so that replies are read in between
 _BLOCKED = (BlockingIOError, SSLWantReadError, SSLWantWriteError, TimeoutError)
@@ -155,6 +157,11 @@ class Line:
         """Requests that wait for their replies."""
         return len(self._inflight) + len(self._waiting)
 
+    def usable(self) -> bool:
+        """Has the server not closed it? For one that nobody else uses."""
+        with self._lead:
+            return not self.closed and (not self._poll.poll(0) or self._look())
+
     # -- requests ------------------------------------------------------------------------------------------------
 
     def one(self, packed: bytes, timeout: float) -> Any:
@@ -177,7 +184,7 @@ class Line:
             with self._writing:
                 self._sock.sendall(packed)
         except OSError as error:
-            self._lose(f"it was lost: {error}")
+            self.lose(f"it was lost: {error}")
             raise Lost(str(error), sent=True) from error
 
     def _request(self, packed: bytes, count: int, timeout: float) -> list[Any]:
@@ -224,9 +231,9 @@ class Line:
                 self._receive(entry)
         except BaseException as error:
             if not isinstance(error, OSError):
-                self._lose("it was left in the middle of something")
+                self.lose("it was left in the middle of something")
                 raise
-            self._lose(f"it was lost: {error.strerror or error}")
+            self.lose(f"it was lost: {error.strerror or error}")
         finally:
             self._hand_over()
 
@@ -325,7 +332,7 @@ class Line:
 
     def _take(self, got: int) -> None:
         if not got:
-            self._lose("the server closed it")
+            self.lose("the server closed it")
             return
         self._heard = now = monotonic()
         gets, inflight = self._reader.gets, self._inflight
@@ -338,7 +345,7 @@ class Line:
                     continue
                 if not inflight:
                     if self.on_push is None:
-                        self._lose("it sent a reply that nobody asked for")
+                        self.lose("it sent a reply that nobody asked for")
                         return
                     self._pushed(reply)  # RESP2 has no other way to bring messages
                     continue
@@ -351,11 +358,14 @@ class Line:
                     self._observe(now - entry.since)
                     self._finish(entry, None)
         except Exception as error:  # ProtocolError, or what hiredis makes of a damaged stream
-            self._lose(f"it sent what is not RESP: {error}")
+            self.lose(f"it sent what is not RESP: {error}")
 
     def _pushed(self, push: Any) -> None:
         if self.on_push is not None:
-            self.on_push(push)
+            try:
+                self.on_push(push)
+            except Exception:
+                _log.exception("on_push failed")  # of whoever wrote it; the connection goes on
             if self._alarm >= 0:
                 os.eventfd_write(self._alarm, 1)
 
@@ -391,7 +401,7 @@ class Line:
                 ):
                     self._take(self._sock.recv_into(self._buffer))
             except OSError as error:
-                self._lose(f"it was lost: {error}")
+                self.lose(f"it was lost: {error}")
             finally:
                 self._hand_over()
 
@@ -409,14 +419,16 @@ class Line:
         except IndexError:
             return
         if max(oldest.since, self._heard) + oldest.timeout <= now + 0.001:
-            self._lose(f"nothing was heard from it for {oldest.timeout:g} s")
+            self.lose(f"nothing was heard from it for {oldest.timeout:g} s")
 
-    def _lose(self, why: str) -> None:
-        """From any thread. The socket is shut down, which ends the leader's waiting, and closed by a leader."""
+    def lose(self, why: str) -> None:
+        """Gives it up, as if it had been lost; from any thread. The socket is shut down, which ends the leader's waiting,
+        and closed by a leader."""
         with self._mutex:
             if self.closed:
                 return
             self.closed = True
+            in_flight = bool(self._inflight or self._waiting)
             waiting = [entry for entry in (*self._inflight, *self._waiting) if not entry.done and not entry.gone]
             self._inflight.clear()
             self._waiting.clear()
@@ -431,7 +443,7 @@ class Line:
                 self._finish(entry, Lost(why, sent=entry.sent, since=entry.since))
         self._meters.connections -= 1
         self._meters.lost += 1
-        self._on_lost(self, why, bool(waiting))
+        self._on_lost(self, why, in_flight)
 
     def _shut(self) -> None:
         self._sock.close()
@@ -453,4 +465,4 @@ class Line:
             finally:
                 self._hand_over()
         else:
-            self._lose("it was closed")
+            self.lose("it was closed")
