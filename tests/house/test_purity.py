@@ -62,6 +62,8 @@ SHELLS: dict[str, str] = {
     "leads/reading_sync": "the database, the clock",
     "leads/writing_async": "the database",
     "leads/writing_sync": "the database",
+    "leads/attributes_async": "the database",
+    "leads/attributes_sync": "the database",
     "leads/campaigns_async": "the database",
     "leads/campaigns_sync": "the database",
     "leads/merging_async": "the database",

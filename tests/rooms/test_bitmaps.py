@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import threading
 
@@ -13,6 +14,8 @@ from mailgenius.leads import Leads
 from mailgenius.pool import Pool
 
 STATUSES = ("active", "unsubscribed", "bounced", "complained", "pending")
+NAMES = ["it's \\ %s 😀", "plan"]
+VALUES = ['"a"', '"1"', "1", "1.0", "true", '"true"', "null", "[1]", '{"a": [1]}', f'"{"x" * 300}"', '""']
 
 # Both sides in one statement, so in one snapshot. Bits of events of leads that are gone may be there: nobody asks for them.
 DIFFERENCES = """
@@ -25,6 +28,11 @@ with truth as (
     select workspace_id, id, case when slice < 7 then 'score' else 'score_high' end, slice::text
     from mailgenius.leads, generate_series(0, 31) slice
     where score::bit(32)::text like repeat('_', 31 - slice) || '1%'
+    union
+    select workspace_id, id, 'attribute:' || mailgenius.bitmap_key(name), v.value
+    from mailgenius.leads, mailgenius.lead_attributes,
+        lateral (values (''), (mailgenius.attribute_key(attributes -> name))) v (value)
+    where attributes -> name <> 'null'
     union
     select s.workspace_id, lead_id, 'sent', campaign_id::text
     from mailgenius.email_sends s join mailgenius.leads l on (l.workspace_id, l.id) = (s.workspace_id, lead_id)
@@ -79,18 +87,21 @@ def conn(database):
 
 
 def seed(conn, leads=1100):
-    """Two workspaces over two blocks, and sends and activities of most of their leads, some twice."""
+    """Two workspaces over two blocks, and sends and activities of most of their leads, some twice. Attributes of two names
+    are indexed, one of them before there are leads."""
+    conn.execute("select mailgenius.index_lead_attributes(%s)", ([NAMES[0]],))
     conn.execute(
         "select mailgenius.create_month(t, '2026-03-01') from unnest('{email_sends,lead_activities}'::text[]) t"
     )
     conn.execute("select setval(pg_get_serial_sequence('mailgenius.leads', 'id'), 3000)")
     for workspace in (1, 2):
         conn.execute(
-            "insert into mailgenius.leads (workspace_id, id, email, status, country, score, tags)"
+            "insert into mailgenius.leads (workspace_id, id, email, status, country, score, attributes, tags)"
             " select %(w)s, i, i || '@d' || i %% 7 || '.org', (%(statuses)s::text[])[1 + i %% 5],"
             " (array['BR', 'PT', null, repeat('x', 300)])[1 + i %% 4], (i * 37) %% 101,"
+            " jsonb_build_object(%(name)s::text, (%(values)s::jsonb[])[1 + i %% 11], 'plan', (i / 2) %% 3, 'n', i),"
             " (array['{}', '{a}', '{a,b}', '{b,b,c}']::text[])[1 + i %% 4]::text[] from generate_series(1, %(n)s, 2) i",
-            {"w": workspace, "statuses": list(STATUSES), "n": leads},
+            {"w": workspace, "statuses": list(STATUSES), "n": leads, "name": NAMES[0], "values": VALUES},
         )
         conn.execute(
             "insert into mailgenius.email_sends (workspace_id, campaign_id, lead_id, email, created_at)"
@@ -104,6 +115,7 @@ def seed(conn, leads=1100):
             " '2026-03-01T00:00Z'::timestamptz + i * interval '50 minutes' from generate_series(1, 1200) i",
             (workspace,),
         )
+    conn.execute("select mailgenius.index_lead_attributes(%s)", (NAMES,))
 
 
 EVERY_KIND = {
@@ -121,6 +133,16 @@ EVERY_KIND = {
     "status": "update mailgenius.leads set status = case status when 'active' then 'bounced' else 'active' end",
     "scores": "update mailgenius.leads set score = -score",
     "large scores": "update mailgenius.leads set score = 2000000000 - score where id % 2 = 0 or score > 50",
+    "attributes": "update mailgenius.leads set attributes = attributes || '{\"plan\": 7}' where id % 3 = 0",
+    "equal numbers": "update mailgenius.leads set attributes = attributes || '{\"plan\": 1.00}' where attributes @> '{\"plan\": 1}'",
+    "other attributes": "update mailgenius.leads set attributes = attributes || '{\"n\": 7}'",
+    "no plans": "update mailgenius.leads set attributes = attributes - 'plan' where id % 5 = 0",
+    "plans that are null": "update mailgenius.leads set attributes = attributes || '{\"plan\": null}' where id % 3 = 1",
+    "lists": "update mailgenius.leads set attributes = attributes || jsonb_build_object('plan', array[id])",
+    "no attributes": "update mailgenius.leads set attributes = '{}'",
+    "one name less": "select mailgenius.unindex_lead_attributes('{plan}')",
+    "no name": "select mailgenius.unindex_lead_attributes(array(select name::text from mailgenius.lead_attributes))",
+    "another name": "select mailgenius.index_lead_attributes('{n,plan}')",
     "other columns": "update mailgenius.leads set city = 'x', created_at = now()",
     "addresses": "update mailgenius.leads set email = id || '@other.org' where id % 5 = 0",
     "move": "update mailgenius.leads set workspace_id = 3 where workspace_id = 2 and id % 3 = 0",
@@ -207,10 +229,13 @@ def test_many_writers_at_once(conn, database):
                 for turn in range(60):
                     low = pick.randint(1, 1050)
                     statements = [
-                        f"insert into mailgenius.leads (workspace_id, email, country, tags)"
-                        f" select 1, '{number}.{turn}.' || i || '@n.org', 'BR', '{{a}}' from generate_series(1, 20) i",
+                        f"insert into mailgenius.leads (workspace_id, email, country, tags, attributes)"
+                        f" select 1, '{number}.{turn}.' || i || '@n.org', 'BR', '{{a}}', jsonb_build_object('plan', i % 5)"
+                        " from generate_series(1, 20) i",
                         f"update mailgenius.leads set tags = '{{{pick.choice('abc')}}}', score = {pick.randint(0, 300)},"
                         f" country = '{pick.choice(['BR', 'DE'])}' where id = {low}",
+                        f"update mailgenius.leads set attributes = jsonb_build_object('plan', {pick.randint(1, 5)})"
+                        f" where id = {low}",
                         f"delete from mailgenius.leads where workspace_id = 2 and id = {low}",
                         "insert into mailgenius.email_sends (workspace_id, campaign_id, lead_id, email)"
                         f" select 1, {pick.randint(1, 4)}, i, '' from generate_series({low}, {low + 50}) i",
@@ -233,8 +258,16 @@ def test_many_writers_at_once(conn, database):
     writers = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for writer in writers:
         writer.start()
-    while any(writer.is_alive() for writer in writers):
+    for turn in itertools.cycle(("unindex", "index")):  # attributes come and go meanwhile
+        if not any(writer.is_alive() for writer in writers):
+            break
         assert differences(conn) == []
+        while True:
+            try:
+                conn.execute(f"select mailgenius.{turn}_lead_attributes('{{plan}}')")
+                break
+            except psycopg.errors.DeadlockDetected:
+                continue
     for writer in writers:
         writer.join()
     assert failures == []

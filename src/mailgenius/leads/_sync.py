@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from .attributes_sync import Attributes
 from .campaigns_sync import Campaigns
 from .exporting_sync import Exporting
 from .merging_sync import Merging
@@ -10,7 +11,7 @@ from .reading_sync import Reading
 from .writing_sync import Writing
 
 
-class Leads(Reading, Writing, Exporting, Campaigns, Merging):
+class Leads(Reading, Writing, Exporting, Campaigns, Merging, Attributes):
     """The leads of all workspaces. A workspace is named by its slug, such as "acme".
 
     Raises ``NotFound`` if there is no such workspace, ``ConfigError`` if an argument cannot be, with its path.

@@ -51,17 +51,20 @@ class Reading(Workspaces):
         """How many leads are in the segment (None: all of the workspace). Exact. Of all, and of a domain, the
         number is kept; others are counted now, from bitmaps where those can tell (docs/design/bitmaps.md)."""
         number = self.workspace_id(workspace)
-        params: dict[str, Any] = {}
+        here = {"workspace": number}
         if segment is None:
-            text = query("lead_total")
-        elif is_segment("segment", segment).given().keys() == {"email_domain"}:
-            text, params = query("lead_count_domains"), {"domains": list(segment.email_domain or ())}
-        elif (bits := compile_bits(segment, datetime.now(UTC))) is not None:
-            text, params = query("lead_count_bits", **bits.parts), bits.params
-        else:
-            condition, params = compile(segment, datetime.now(UTC))
-            text = planned_for(number, query("lead_count", segment=condition))
-        return int(self._pool.fetch_value(text, params | {"workspace": number}))
+            return int(self._pool.fetch_value(query("lead_total"), here))
+        if is_segment("segment", segment).given().keys() == {"email_domain"}:
+            domains = {"domains": list(segment.email_domain or ())}
+            return int(self._pool.fetch_value(query("lead_count_domains"), domains | here))
+        now = datetime.now(UTC)
+        if (bits := compile_bits(segment, now)) is not None:
+            found = self._pool.fetch_value(query("lead_count_bits", **bits.parts), bits.params | here)
+            if found is not None:
+                return int(found)
+        condition, params = compile(segment, now)
+        text = planned_for(number, query("lead_count", segment=condition))
+        return int(self._pool.fetch_value(text, params | here))
 
     def estimate(self, workspace: str, segment: Segment | None = None) -> int:
         """About how many leads are in the segment: what PostgreSQL's planner expects from its statistics. Takes a

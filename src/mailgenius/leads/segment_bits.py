@@ -1,19 +1,22 @@
-"""A ``Segment`` as bits: which leads are in it, from the bitmap indexes alone (migration 0004). Pure.
+"""A ``Segment`` as bits: which leads are in it, from the bitmap indexes alone (migrations 0004, 0008). Pure.
 
 A condition becomes a source, a sub-query that gives blocks of bits, and a segment an expression over the blocks of its
 sources, ``c0 & (c1 | ~c2)``. Bits of leads that are not there say nothing: all is taken with ``c0``, those that are.
-Limits: conditions that no bitmap knows (a city, an attribute, a date) make the whole segment one that is counted row by
-row, and so does one with more than ``MAX_SOURCES`` sources.
+Limits: conditions that no bitmap knows (a city, a date) make the whole segment one that is counted row by row, and so does
+one with more than ``MAX_SOURCES`` sources. Whether an attribute is indexed, the statement itself finds out, in the snapshot
+in which it reads the bits: if one is not, it gives no row, and the segment must be counted row by row as well.
 """
 
 from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from .attribute import Attribute
 from .model import STATUSES
 from .segment import Segment
 from .segment_check import moment
@@ -30,6 +33,13 @@ _SLICES = 32  # of a score
 _USUAL = 7  # that scores of 0 to 127 have
 # The others are joined: in most workspaces there are none, and then they cost nothing.
 _HIGH = f"left join (select b.block, {{columns}} {_LEADS} 'score_high' group by b.block) high using (block)"
+
+
+# Keys as in migration 0008: texts behind a '"', in the order of their bytes, up to '#'; long keys are hashes, without order.
+_TEXTS = "b.value >= '\"' and b.value < '#'"
+_HASHES = "b.value >= 'sha256:' and b.value < 'sha256;'"
+# A number, or a text that spells one. Only CASE promises that the cast is not tried on anything else.
+_NUMBER = "^\"?-?[0-9]+([.][0-9]+)?$"
 
 
 class Bits(msgspec.Struct, frozen=True):
@@ -50,7 +60,7 @@ def compile_bits(segment: Segment, now: datetime) -> Bits | None:
         f"coalesce(bit_or(bits) filter (where source = {n}), {_NONE}) as c{n}" for n in sorted(writer.columns)
     )
     sources = "\n        union all\n        ".join(writer.sources)
-    parts = {"sources": sources, "columns": columns, "high": writer.high, "condition": condition}
+    parts = {"sources": sources, "columns": columns, "high": writer.high, "condition": condition, "known": writer.told()}
     return Bits(parts, writer.params)
 
 
@@ -75,6 +85,8 @@ class _Writer:
         self.known: dict[str, str] = {}  # source -> its column: what is asked twice is read once
         self.next = 0
         self.high = ""
+        self.names: dict[str, str] = {}  # of attributes -> the parameter with their facet
+        self.ordered: set[str] = set()  # facets whose values are compared, which hashes cannot be
         self.source("", f"{_LEADS} 'lead' and b.value = ''", "bit_xor")
 
     def bind(self, value: Any, kind: str) -> str:
@@ -115,6 +127,8 @@ class _Writer:
             return self.tags(value)
         if name == "tags_none":
             return _not(self.tags(value))
+        if name == "attributes":
+            return _all([self.attribute(attribute) for attribute in value])
         if name == "score_min":
             return self.score_from(value)
         if name == "score_max":
@@ -177,6 +191,41 @@ class _Writer:
             self.high = _HIGH.format(columns=", ".join(high))
         return int(self.known["score"])
 
+    def attribute(self, attribute: Attribute) -> str:
+        name, op, value = attribute.name, attribute.op, attribute.value
+        key = f"attribute {name!r} {op} {value!r}"
+        if op == "!=":
+            return _not(self.attribute(Attribute(name, "=", value)))
+        if key in self.known:
+            return self.known[key]
+        if name not in self.names:
+            self.names[name] = self.bind(f"attribute:{_key(name)}", "text")
+        facet = self.names[name]
+        if op == "exists":
+            wanted = "b.value = ''"
+        elif op == "=":
+            wanted = f"b.value = any ({self.bind(_keys(attribute), 'text[]')})"
+        elif isinstance(value, str):
+            self.ordered.add(facet)
+            wanted = f"{_TEXTS} and b.value {op} {self.bind(_text(value), 'text')}"
+        else:
+            self.ordered.add(facet)
+            bound = self.bind(Decimal(repr(value)), "numeric")
+            fits = f"case when v collate \"C\" ~ '{_NUMBER}' then ltrim(v, '\"')::numeric {op} {bound} else false end"
+            values = f"mailgenius.attribute_values(%(workspace)s::int4, {facet}) v"
+            wanted = f"b.value = any (array(select v from {values} where {fits}))"
+        return self.source(key, f"{_LEADS} {facet} and {wanted}", "bit_xor")
+
+    def told(self) -> str:
+        """The condition that the bits know what was asked: the attributes are indexed, and what is compared is no hash."""
+        if not self.names:
+            return "true"
+        wanted = self.bind(list(self.names), "text[]")
+        named = f"select count(*) from mailgenius.lead_attributes where name = any ({wanted})"
+        terms = [f"({named}) = {len(self.names)}"]
+        terms += [f"not exists (select {_LEADS} {facet} and {_HASHES})" for facet in sorted(self.ordered)]
+        return " and ".join(terms)
+
     def event(self, name: str, value: Any) -> str:
         verb, kind = name.split("_")
         key = f"{name} {value}"
@@ -197,6 +246,18 @@ def _at_least(low: int, columns: list[str]) -> str:
     for number, column in enumerate(columns):
         bits = f"({column} {'&' if low >> number & 1 else '|'} {bits})"
     return bits
+
+
+def _text(value: str) -> str:
+    return f'"{value}'
+
+
+def _keys(attribute: Attribute) -> list[str]:
+    """``mailgenius.attribute_key`` of what equals the value: a number may have been imported as text."""
+    value, number = attribute.value, attribute.number_text
+    if number is not None:
+        return [_key(number), _key(_text(number))]
+    return [_key(_text(value))] if isinstance(value, str) else [str(value).lower()]
 
 
 def _key(value: str) -> str:

@@ -142,7 +142,10 @@ class _Writer:
             text = f'{found} collate "C" {attribute.op} {bound}'
             return f"(jsonb_typeof({column} -> {key}) = 'string' and {text})"
         # Only CASE promises that the cast is not tried on anything else.
-        number = f"{found} collate \"C\" ~ '{_NUMBER}' and length({found}) <= {_NUMBER_LENGTH}"
+        number = (
+            f"jsonb_typeof({column} -> {key}) = 'number'"
+            f" or {found} collate \"C\" ~ '{_NUMBER}' and length({found}) <= {_NUMBER_LENGTH}"
+        )
         bound = self.bind(Decimal(repr(value)), "numeric")
         return f"case when {number} then {found}::numeric {attribute.op} {bound} else false end"
 

@@ -1,4 +1,5 @@
--- How many leads of a workspace are in a segment, from bitmaps alone: reads no lead. Index: the bitmaps' primary keys.
+-- How many leads of a workspace are in a segment, from bitmaps alone: reads no lead. No row if they do not know all of the
+-- attributes. Index: the bitmaps' primary keys.
 select coalesce(sum(bit_count(c0 & {condition})), 0)::int8
 from (
     select block, {columns}
@@ -8,3 +9,4 @@ from (
     group by block
 ) blocks
 {high}
+having {known}
