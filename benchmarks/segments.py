@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from mailgenius.leads import Attribute, Segment
 
 from . import names
-from .world import NOW
+from .world import ATTRIBUTES, NOW
 
 if TYPE_CHECKING:
     import random
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from .world import World
 
-COUNTS, NOT_SENT = "ad-hoc counts", "not sent"
+COUNTS, NOT_SENT, NOT_INDEXED = "ad-hoc counts", "not sent", "attributes that are not indexed"
 Pair: TypeAlias = tuple[Segment, str, dict[str, Any]]
 
 SENT = (
@@ -99,8 +99,18 @@ def drawn(world: World, some: list[Lead], rng: random.Random, count: int) -> dic
         return Segment(attributes=[Attribute("Plan", "=", plan)]), "attributes ->> 'Plan' = %(plan)s", {"plan": plan}
 
     def attribute_exists() -> Pair:
-        name = choice(("Plan", "Source", "birthday"))
+        name = choice(ATTRIBUTES)
         return Segment(attributes=[Attribute(name, "exists")]), "attributes ->> %(name)s is not null", {"name": name}
+
+    def attribute_compared() -> Pair:
+        name, bound = choice(ATTRIBUTES), choice(("b", "g", "p", "q", "u"))
+        condition = 'attributes ->> %(name)s collate "C" >= %(bound)s'
+        return Segment(attributes=[Attribute(name, ">=", bound)]), condition, {"name": name, "bound": bound}
+
+    def another_attribute() -> Pair:
+        day = f"{between(1, 28):02}.{between(1, 12):02}."
+        condition = "attributes ->> 'birthday' = %(day)s"
+        return Segment(attributes=[Attribute("birthday", "=", day)]), condition, {"day": day}
 
     def created() -> Pair:
         low = datetime(2019, 1, 1, tzinfo=UTC) + timedelta(days=between(0, 2300))
@@ -166,6 +176,8 @@ def drawn(world: World, some: list[Lead], rng: random.Random, count: int) -> dic
         "count: e-mail domain": (COUNTS, domain),
         "count: attribute equals": (COUNTS, attribute),
         "count: attribute exists": (COUNTS, attribute_exists),
+        "count: attribute compared": (COUNTS, attribute_compared),
+        "count: attribute that is not indexed": (NOT_INDEXED, another_attribute),
         "count: created in a range": (COUNTS, created),
         "count: country, tag and score": (COUNTS, country_tag_score),
         "count: city and attribute": (COUNTS, city_and_plan),

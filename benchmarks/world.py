@@ -45,6 +45,7 @@ IN_THE_LARGEST = 30
 BATCH = 25_000  # lead numbers that a batch of a campaign covers
 SAMPLED = (4000, 200)  # leads kept aside to ask for: of the largest workspace, of each other one
 WRITERS = 2
+ATTRIBUTES = ("Plan", "Source")  # that are indexed
 
 # Not joined with itself: among ten million leads that nobody has analysed yet, the planner chose to look up each by a loop.
 STATUSES = """
@@ -173,7 +174,7 @@ def shares(size: Size) -> tuple[list[int], list[tuple[int, float]]]:
 
 def key(size: Size) -> str:
     made = hashlib.sha256(f"{FORMAT}/{data.FORMAT}/{size}".encode())
-    for text in (STATUSES, SENDS, str(INDEXES), *(m.sql for m in migrations())):
+    for text in (STATUSES, SENDS, str(INDEXES), str(ATTRIBUTES), *(m.sql for m in migrations())):
         made.update(text.encode())
     return made.hexdigest()[:8]
 
@@ -219,6 +220,7 @@ def fill(conninfo: str, size: Size, say: Callable[[str], None] = print) -> World
 
     sizes, parts = shares(size)
     with Pool(conninfo) as pool, psycopg.connect(conninfo, autocommit=True) as conn:
+        Leads(pool).index_attributes(*ATTRIBUTES)
         with step("leads, through the importer"):
             ids = _import(pool, sizes)
         with step("statuses"):

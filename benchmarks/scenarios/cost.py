@@ -1,5 +1,6 @@
 """What indexes and counters cost: 2M leads into the table with all of them, and into the one with its primary key and
-unique address only. In turns, each into a fresh copy; with the disk that each takes afterwards."""
+unique address only; and what attributes cost that are indexed too. In turns, each into a fresh copy; with the disk that each
+takes afterwards."""
 
 from __future__ import annotations
 
@@ -9,14 +10,18 @@ import psycopg
 
 from benchmarks import data
 from benchmarks.room import EMPTY, Contender, Outcome, Room, middle
+from benchmarks.world import ATTRIBUTES
+from mailgenius.leads import Leads
+from mailgenius.pool import Pool
 
 if TYPE_CHECKING:
     from benchmarks.results import Results
 
     from . import Options
 
-BARE = "bench_bare"
+BARE, NAMED = "bench_bare", "bench_named"
 WITH, WITHOUT = "everything in place", "primary key and unique address only"
+WITH_ATTRIBUTES = f"everything in place, {len(ATTRIBUTES)} attributes indexed"
 
 
 def bared(room: Room) -> None:
@@ -39,13 +44,24 @@ def bared(room: Room) -> None:
             conn.execute(f"drop index {name}")
 
 
+def named(room: Room) -> None:
+    """A copy of the empty database that indexes attributes."""
+    room.drop(NAMED)
+    with room.admin() as conn:
+        conn.execute(f"create database {NAMED} template {EMPTY} strategy file_copy")
+    with Pool(room.conninfo(NAMED)) as pool:
+        Leads(pool).index_attributes(*ATTRIBUTES)
+
+
 def measure(room: Room, options: Options, results: Results) -> None:
     leads = data.dataset(options.rows)
     results.forget("cost")
     bared(room)
+    named(room)
     expect = {"table": leads.facts.inserted, "inserted": leads.facts.inserted}
     contenders = [
         Contender(WITH, "ours", str(leads.raw), template=EMPTY, expect=expect),
+        Contender(WITH_ATTRIBUTES, "ours", str(leads.raw), template=NAMED, expect=expect),
         Contender(WITHOUT, "ours_bare", str(leads.raw), template=BARE, expect=expect),
     ]
     disk: dict[str, dict[str, int]] = {}
@@ -64,6 +80,7 @@ def measure(room: Room, options: Options, results: Results) -> None:
     options.say(f"cost: {leads.facts.rows:,} rows with and without indexes and counters")
     found = room.race(contenders, options.runs, options.say, run)
     room.drop(BARE)
+    room.drop(NAMED)
     command = options.command("cost")
     for name, outcomes in found.items():
         largest = sorted(disk[name].items(), key=lambda item: -item[1])
@@ -73,3 +90,4 @@ def measure(room: Room, options: Options, results: Results) -> None:
         results.put(f"cost/{name}: disk", [total], "MiB", command=command)
     ratio = middle(found[WITH]) / middle(found[WITHOUT])
     options.say(f"  with / without = {ratio:.2f}")
+    options.say(f"  with attributes / with = {middle(found[WITH_ATTRIBUTES]) / middle(found[WITH]):.2f}")

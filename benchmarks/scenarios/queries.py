@@ -18,7 +18,7 @@ import psycopg
 
 from benchmarks.questions import KEPT, LOOKUPS, ORDERED, PAGES, PREFIX, STATISTICS, SUBSTRING, WRITES, Kind, Questions
 from benchmarks.room import ATTEMPTS, DISTURBED, wait_for_quiet
-from benchmarks.segments import COUNTS, NOT_SENT
+from benchmarks.segments import COUNTS, NOT_INDEXED, NOT_SENT
 from benchmarks.world import LARGE, SMALL, USUAL, Size, described, opened
 from mailgenius.leads import Leads
 from mailgenius.pool import Pool
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from . import Options
 
-GROUPS = (LOOKUPS, PAGES, PREFIX, KEPT, COUNTS, NOT_SENT, SUBSTRING, STATISTICS, ORDERED, WRITES)
+GROUPS = (LOOKUPS, PAGES, PREFIX, KEPT, COUNTS, NOT_SENT, SUBSTRING, STATISTICS, NOT_INDEXED, ORDERED, WRITES)
 ANYTHING = "anything"
 CALLS, ENOUGH, FEW = 1000, 100, 20
 SECONDS, PATIENCE = 2.0, 10.0  # for a kind; until there are ENOUGH answers
