@@ -1,6 +1,6 @@
 """What indexes and counters cost: 2M leads into the table with all of them, and into the one with its primary key and
-unique address only; and what attributes cost that are indexed too. In turns, each into a fresh copy; with the disk that each
-takes afterwards."""
+unique address only; and what indexed attributes cost. In turns, each into a fresh copy; with the disk that each takes
+afterwards."""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ class RedisRefused(MailgeniusError):
 
 
 class SchemaError(MailgeniusError):
-    """The database schema is missing, older or newer than this version needs. Run ``mailgenius migrate``."""
+    """The database schema is missing, older or newer than this version needs (run ``mailgenius migrate``), or the role may
+    not change it."""
 
 
 class SourceError(MailgeniusError):

@@ -134,7 +134,8 @@ EVERY_KIND = {
     "scores": "update mailgenius.leads set score = -score",
     "large scores": "update mailgenius.leads set score = 2000000000 - score where id % 2 = 0 or score > 50",
     "attributes": "update mailgenius.leads set attributes = attributes || '{\"plan\": 7}' where id % 3 = 0",
-    "equal numbers": "update mailgenius.leads set attributes = attributes || '{\"plan\": 1.00}' where attributes @> '{\"plan\": 1}'",
+    "equal numbers": "update mailgenius.leads set attributes = attributes || '{\"plan\": 1.00}'"
+    " where attributes @> '{\"plan\": 1}'",
     "other attributes": "update mailgenius.leads set attributes = attributes || '{\"n\": 7}'",
     "no plans": "update mailgenius.leads set attributes = attributes - 'plan' where id % 5 = 0",
     "plans that are null": "update mailgenius.leads set attributes = attributes || '{\"plan\": null}' where id % 3 = 1",

@@ -16,7 +16,7 @@ from mailgenius.rt import aio as rt
 
 from .acme_async import Acme, acme
 
-ODD = "it's \\ \"%s\" 😀"
+ODD = 'it\'s \\ "%s" 😀'
 FEW = Segment(attributes=[Attribute("few", "<=", 1)])
 
 
@@ -81,9 +81,9 @@ async def test_an_attribute_with_a_value_for_each_lead_is_refused(database: str)
 @pytest.mark.parametrize("names", [(), ("",), (" ",), ("a\0",), (3,), (["a"],)])
 async def test_names_that_cannot_be(database: str, names: tuple[str, ...]) -> None:
     async with acme(database, 0) as leads:
-        with pytest.raises(ConfigError, match="^names"):
+        with pytest.raises(ConfigError, match=r"^names"):
             await leads.index_attributes(*names)
-        with pytest.raises(ConfigError, match="^names"):
+        with pytest.raises(ConfigError, match=r"^names"):
             await leads.unindex_attributes(*names)
 
 

@@ -82,9 +82,9 @@ def test_an_attribute_with_a_value_for_each_lead_is_refused(database: str) -> No
 @pytest.mark.parametrize("names", [(), ("",), (" ",), ("a\0",), (3,), (["a"],)])
 def test_names_that_cannot_be(database: str, names: tuple[str, ...]) -> None:
     with acme(database, 0) as leads:
-        with pytest.raises(ConfigError, match="^names"):
+        with pytest.raises(ConfigError, match=r"^names"):
             leads.index_attributes(*names)
-        with pytest.raises(ConfigError, match="^names"):
+        with pytest.raises(ConfigError, match=r"^names"):
             leads.unindex_attributes(*names)
 
 

@@ -33,9 +33,9 @@ TEXTS = ["BR", "br", "São Paulo", *NASTY[6:11]]
 DOMAINS = ["gmail.com", "uol.com.br", "xn--bcher-kva.example"]
 NAMES = ["plan", "visits", "it's", "%s", "not indexed"]
 VALUES = [
-    "pro", "Pro", "1", "1.0", "01", "10", "10.0", "9", "-3", "1e5", "١٢", "10\n", "+10", ".5", "9" * 500, "", "true", "null", "é", "zz",
-    "\"pro", "x" * 198, "x" * 199, "sha256:", "\U00010000", "\uffff", *NASTY[:3], 1, 10, 9, -3, 0, 0.1, 10.5, 1e-300, 1e300,
-    True, False,
+    "pro", "Pro", "10", "10.0", "9", "-3", "1e5", "١٢", "10\n", "+10", ".5", "9" * 500, "", "true", "null", "é", "zz",
+    "1", "1.0", "01", "\"pro", "x" * 198, "x" * 199, "sha256:", "\U00010000", "\uffff", *NASTY[:3],
+    1, 10, 9, -3, 0, 0.1, 10.5, 1e-300, 1e300, True, False,
 ]  # fmt: skip
 LONG = ["9" * 500, 1e-300, 1e300]  # in all their digits
 SHORT = [*(value for value in VALUES if value not in LONG), 1.0, 10.50, None, [10], ["pro"], {"plan": "pro"}, 10**190]
@@ -122,9 +122,7 @@ class Shop:
             "status": pick.choice(STATUSES),
             "score": pick.randint(-1, 11),
             "tags": pick.sample(TAGS, pick.randint(0, 3)),
-            "attributes": {
-                name: pick.choice(STORABLE.get(name, STORED)) for name in NAMES if pick.random() < 0.7
-            },
+            "attributes": {name: pick.choice(STORABLE.get(name, STORED)) for name in NAMES if pick.random() < 0.7},
             "created_at": pick.choice(DAYS),
             "updated_at": pick.choice(DAYS),
         }
@@ -225,7 +223,7 @@ def attribute_holds(attribute, stored):
 
 @pytest.fixture
 def shop(pool):
-    """The leads of another workspace have the same numbers. Some of the attributes are indexed, one before there are leads."""
+    """The leads of another workspace have the same numbers. Attributes are indexed, one of them before there are leads."""
     Leads(pool).index_attributes("plan")
     for table in ("email_sends", "lead_activities"):
         for month in ("2026-03-01", "2026-02-01", "2025-12-01"):

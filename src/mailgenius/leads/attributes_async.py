@@ -77,6 +77,6 @@ class Attributes(Workspaces):
             return await self._pool.run(do)
         except InsufficientPrivilege as error:
             raise SchemaError(
-                f"This role may not {what} attributes: {error.diag.message_primary}. Do it once as the owner of the table mailgenius.leads, as"
-                " `mailgenius migrate` is run; others need no rights for attributes that are indexed."
+                f"This role may not {what} attributes: {error.diag.message_primary}. Do it once as the owner of the table"
+                " mailgenius.leads, who runs `mailgenius migrate`; for attributes that are indexed, others need no rights."
             ) from error

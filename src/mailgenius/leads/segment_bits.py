@@ -35,11 +35,13 @@ _USUAL = 7  # that scores of 0 to 127 have
 _HIGH = f"left join (select b.block, {{columns}} {_LEADS} 'score_high' group by b.block) high using (block)"
 
 
-# Keys as in migration 0008: texts behind a '"', in the order of their bytes, up to '#'; long keys are hashes, without order.
+_NAMED = "from mailgenius.lead_attributes where name = any"
+_VALUES = "from mailgenius.attribute_values(%(workspace)s::int4, {}) v"
+# Keys as in migration 0008: texts behind a '"' in the order of their bytes, up to '#'; long keys are hashes, without order.
 _TEXTS = "b.value >= '\"' and b.value < '#'"
 _HASHES = "b.value >= 'sha256:' and b.value < 'sha256;'"
 # A number, or a text that spells one. Only CASE promises that the cast is not tried on anything else.
-_NUMBER = "^\"?-?[0-9]+([.][0-9]+)?$"
+_NUMBER = '^"?-?[0-9]+([.][0-9]+)?$'
 
 
 class Bits(msgspec.Struct, frozen=True):
@@ -60,7 +62,13 @@ def compile_bits(segment: Segment, now: datetime) -> Bits | None:
         f"coalesce(bit_or(bits) filter (where source = {n}), {_NONE}) as c{n}" for n in sorted(writer.columns)
     )
     sources = "\n        union all\n        ".join(writer.sources)
-    parts = {"sources": sources, "columns": columns, "high": writer.high, "condition": condition, "known": writer.told()}
+    parts = {
+        "sources": sources,
+        "columns": columns,
+        "high": writer.high,
+        "condition": condition,
+        "known": writer.told(),
+    }
     return Bits(parts, writer.params)
 
 
@@ -212,8 +220,7 @@ class _Writer:
             self.ordered.add(facet)
             bound = self.bind(Decimal(repr(value)), "numeric")
             fits = f"case when v collate \"C\" ~ '{_NUMBER}' then ltrim(v, '\"')::numeric {op} {bound} else false end"
-            values = f"mailgenius.attribute_values(%(workspace)s::int4, {facet}) v"
-            wanted = f"b.value = any (array(select v from {values} where {fits}))"
+            wanted = f"b.value = any (array(select v {_VALUES.format(facet)} where {fits}))"
         return self.source(key, f"{_LEADS} {facet} and {wanted}", "bit_xor")
 
     def told(self) -> str:
@@ -221,8 +228,7 @@ class _Writer:
         if not self.names:
             return "true"
         wanted = self.bind(list(self.names), "text[]")
-        named = f"select count(*) from mailgenius.lead_attributes where name = any ({wanted})"
-        terms = [f"({named}) = {len(self.names)}"]
+        terms = [f"(select count(*) {_NAMED} ({wanted})) = {len(self.names)}"]
         terms += [f"not exists (select {_LEADS} {facet} and {_HASHES})" for facet in sorted(self.ordered)]
         return " and ".join(terms)
 
