@@ -169,7 +169,7 @@ def test_keywords_of_segments() -> None:
 def test_calls_of_leads() -> None:
     text = page("leads.md")
     written = {}
-    for title in ("Reading", "Campaigns", "Duplicates", "Writing"):
+    for title in ("Reading", "Attributes", "Campaigns", "Duplicates", "Writing"):
         for row in rows(section(text, title)):
             for call in codes(row[0]):
                 name, _, arguments = call.partition("(")

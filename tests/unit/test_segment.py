@@ -267,7 +267,7 @@ def test_sql_has_nothing_of_the_caller(segment, alias):
     assert used - {"workspace"} == set(params)
     rest = re.sub(r"%\(\w+\)s::(int4|int8|text|timestamptz|numeric|jsonb)(\[\])?", "", sql)
     assert "%" not in rest
-    known = r"'open'|'click'|'@'|'string'|'null'|'\^-\?\[0-9\]\+\(\[\.\]\[0-9\]\+\)\?\$'|\"C\""
+    known = r"'open'|'click'|'@'|'string'|'number'|'null'|'\^-\?\[0-9\]\+\(\[\.\]\[0-9\]\+\)\?\$'|\"C\""
     assert not re.search(r"['\"\\;]|--|/\*", re.sub(known, "", rest))
     assert sql == compile_segment(segment, NOW, alias)[0]
 
