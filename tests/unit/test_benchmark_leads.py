@@ -26,7 +26,12 @@ def test_every_group_has_a_bar() -> None:
     bars = {t.ours for t in report.targets() if t.kind == "leads"}
     for scenario in ("queries", "queries 10m"):
         unbarred = {g for g in queries.GROUPS if f"{scenario}/worst; {g}" not in bars}
-        assert unbarred == {"statistics", "attributes that are not indexed", "other orders", "writes"}  # held to what anything may take
+        assert unbarred == {
+            "statistics",
+            "attributes that are not indexed",
+            "other orders",
+            "writes",
+        }  # held to what anything may take
         assert f"{scenario}/worst; {queries.ANYTHING}" in bars
     for scenario in ("users", "users 10m"):
         assert f"{scenario}/1,000 a second; worst p99 of all but ad-hoc counts" in bars

@@ -31,9 +31,9 @@ class Attributes(Workspaces):
 
     def index_attributes(self, *names: str) -> list[str]:
         """Makes ``count`` fast for segments with these attributes, in all workspaces, from now on; the names that were not
-        indexed before. Needs the rights of the owner of the tables if there are any (else ``SchemaError``). Reads
-        all leads, a second or two a million; writers wait for half of that time, readers do not. Safe to call at
-        each start and by many processes at once.
+        indexed before. Needs the rights of the owner of the tables if there are any (else ``SchemaError``). Reads all
+        leads twice; writers wait for the second time, readers do not. Safe to call at each start and by many
+        processes at once.
 
         ``ConfigError`` if leads of one workspace have more than 200 different values of an attribute, such as a number of
         their own: a bitmap of each would be larger than the leads. If they get more later, answers stay right, but

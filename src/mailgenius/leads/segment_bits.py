@@ -33,8 +33,6 @@ _SLICES = 32  # of a score
 _USUAL = 7  # that scores of 0 to 127 have
 # The others are joined: in most workspaces there are none, and then they cost nothing.
 _HIGH = f"left join (select b.block, {{columns}} {_LEADS} 'score_high' group by b.block) high using (block)"
-
-
 _NAMED = "from mailgenius.lead_attributes where name = any"
 _VALUES = "from mailgenius.attribute_values(%(workspace)s::int4, {}) v"
 # Keys as in migration 0008: texts behind a '"' in the order of their bytes, up to '#'; long keys are hashes, without order.
