@@ -86,6 +86,8 @@ SEGMENTS = [
     Segment(tags_all=["nobody has it"]),
     Segment(country=["BR", "PT"], company="Ü3"),  # and those that are left to an index
     Segment(attributes=[Attribute("n", ">", 2000)]),
+    Segment(attributes=[Attribute("plan", "=", "pro"), Attribute("plan", "exists")]),  # indexed in large tables
+    Segment(tags_any=["a"], attributes=[Attribute("plan", "!=", "pro")]),
 ]
 
 
@@ -97,6 +99,7 @@ async def in_blocks(leads: Any) -> None:
         " tags = (array['{}', '{a}', '{a,b}', '{c}', '{b,c}']::text[])[1 + id % 5]::text[], score = (id * 37) % 9 - 2,"
         " status = case when id % 7 = 0 then 'bounced' else 'active' end,"
         " email = case when id % 4 = 0 then id || '@other.org' else email end,"
+        ' attributes = attributes || (array[\'{}\', \'{"plan": "pro"}\', \'{"plan": "free"}\'])[1 + id % 3]::jsonb,'
         " id = case when id > 2000 then id + (1::int8 << 40) else id end"
     )
     await leads.pool.execute(
@@ -120,6 +123,8 @@ async def test_pages_through_bits_are_those_through_rows(
         await in_blocks(leads)
         for name, columns in INDEXES.items() if large else ():
             await leads.pool.execute(f"create index {name} on mailgenius.leads {columns}")
+        if large:
+            await leads.index_attributes("plan")
         for segment in SEGMENTS:
             condition, params = compile(segment, datetime.now(UTC))
             for order in ("id", "email", "created_at", "score", dice.choice(["last_name", "company", "country"])):

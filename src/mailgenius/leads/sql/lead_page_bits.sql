@@ -1,6 +1,7 @@
 -- A page as in lead_page.sql, of a segment that few are in by what bitmaps know of it: their bits are counted, taken apart from
 -- left to right, and the leads read by their numbers and sorted. The first column says whether they are few enough, which is
--- no more than an eighth of the workspace either: in order, a lead costs an eighth. If not, there is no lead. At least one row.
+-- no more than an eighth of the workspace either: in order, a lead costs an eighth. If not, or if the bitmaps do not know all of
+-- the attributes, there is no lead. At least one row.
 -- Indexes: the bitmaps' primary keys and that of leads.
 with recursive found as materialized (
     select block, c0 as there, c0 & {condition} as bits
@@ -13,7 +14,8 @@ with recursive found as materialized (
     ) blocks
     {high}
 ), few as materialized (
-    select coalesce(sum(bit_count(bits)) <= least(%(few)s::int8, sum(bit_count(there)) / 8), true) as few from found
+    select coalesce(sum(bit_count(bits)) <= least(%(few)s::int8, sum(bit_count(there)) / 8), true) and {known} as few
+    from found
 ), one as (
     select f.block << 10 as base, f.bits, position(1::bit(1) in f.bits) as place
     from found f, few
