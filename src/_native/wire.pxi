@@ -8,7 +8,10 @@ cdef extern from "Python.h":
     long long PyLong_AsLongLongAndOverflow(object number, int *overflow) except? -1
     int PyObject_CheckBuffer(object value)
 
-__all__ += ["pack_command", "pack_commands"]
+cdef extern from "mg.h" nogil:
+    uint16_t mg_key_slot(const uint8_t *key, size_t n) noexcept
+
+__all__ += ["key_slot", "pack_command", "pack_commands"]
 
 
 cdef inline Py_ssize_t digits(unsigned long long n) noexcept:
@@ -152,3 +155,16 @@ def pack_commands(commands):
     for command in all_of_them:
         at = put(at, <tuple>command, made, &taken)
     return out
+
+
+def key_slot(key):
+    """The slot of a key in Redis Cluster, 0 to 16383. TypeError as of ``pack_command``."""
+    cdef Py_ssize_t size
+    cdef const char *data
+    cdef bytes made
+    if type(key) is str:
+        data = PyUnicode_AsUTF8AndSize(key, &size)
+    else:
+        made = key if type(key) is bytes else argument(key)
+        data, size = PyBytes_AS_STRING(made), PyBytes_GET_SIZE(made)
+    return mg_key_slot(<const uint8_t *>data, <size_t>size)

@@ -256,7 +256,8 @@ class Merge:
 __all__ += ["Chunk", "Merge", "Sorted", "block_key"]
 
 # wire.pxi
+def key_slot(key: object) -> int: ...
 def pack_command(command: tuple[object, ...]) -> bytes: ...
 def pack_commands(commands: Iterable[Sequence[object]]) -> bytes: ...
 
-__all__ += ["pack_command", "pack_commands"]
+__all__ += ["key_slot", "pack_command", "pack_commands"]

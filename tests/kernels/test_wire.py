@@ -1,6 +1,7 @@
 """RESP as the compiled core packs it, against a packer of four lines and hiredis' own."""
 
 import array
+import binascii
 from typing import Any
 
 import hiredis
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgenius._native import pack_command, pack_commands
+from mailgenius._native import key_slot, pack_command, pack_commands
 
 WORDS = st.one_of(
     st.binary(max_size=300),
@@ -83,3 +84,32 @@ def test_what_is_no_command() -> None:
     with pytest.raises(UnicodeEncodeError):
         pack_command(("\ud800",))
     assert pack_commands([]) == b""
+
+
+@pytest.mark.parametrize(
+    ("key", "slot"),
+    [
+        ("123456789", 0x31C3),
+        ("", 0),
+        ("{}", 15257),
+        ("foo{}{bar}", 8363),
+        ("foo{{bar}}zap", 4015),
+        ("foo{bar}{zap}", 5061),
+    ],
+)  # the examples of the Cluster specification; slots as Valkey gives them
+def test_slots_of_keys(key: str, slot: int) -> None:
+    assert key_slot(key) == key_slot(key.encode()) == key_slot(bytearray(key.encode())) == slot
+
+
+@given(st.lists(st.sampled_from([b"{", b"}", b"a", b"b\0", b"\xff"])).map(b"".join) | st.binary(max_size=300))
+def test_slots_are_those_of_the_standard_library(key: bytes) -> None:
+    first = key.find(b"{")
+    last = key.find(b"}", first + 1) if first >= 0 else -1
+    tag = key[first + 1 : last] if last > first + 1 else key
+    assert key_slot(key) == binascii.crc_hqx(tag, 0) % 16384
+
+
+def test_slots_of_what_is_no_key() -> None:
+    assert key_slot(17) == key_slot("17")
+    with pytest.raises(TypeError, match="a Redis command takes"):
+        key_slot(None)

@@ -308,4 +308,7 @@ void mg_hist_merge(mg_hist *into, const mg_hist *from); /* may be the same: ever
 void mg_hist_quantiles(const mg_hist *h, const double *q, size_t n, uint64_t *out);
 uint64_t mg_hist_last(uint32_t bucket); /* the largest value that belongs to it */
 
+/* ---- slot.c: Redis Cluster ---- */
+uint16_t mg_key_slot(const uint8_t *key, size_t n); /* 0..16383, of a key or its hash tag */
+
 #endif
