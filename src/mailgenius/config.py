@@ -17,7 +17,7 @@ import re
 import tomllib
 import typing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
@@ -36,7 +36,9 @@ _NO_SETTINGS = {"MAILGENIUS_CONFIG", "MAILGENIUS_DEBUG"}  # the file's name; the
 _FOREIGN_ENV = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)$")
 _PASSWORDS = (
     re.compile(r"(?<=://)([^/?#@\s]*?):[^/?#\s]*@"),  # user:password@host; greedy to the last @ of the authority
-    re.compile(r"(?i)\b(password|passwd|sslpassword)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)"),  # conninfo and query string
+    re.compile(
+        r"(?i)\b((?:sentinel_)?password|passwd|sslpassword)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)"
+    ),  # conninfo and query string
 )
 
 
@@ -156,6 +158,8 @@ class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     max_pending_bytes: int = 64 * MIB
     # Seconds without traffic after which the system asks whether the other side is still there.
     keepalive: int = 30
+    # Who answers commands that only read, in a Cluster or behind Sentinels: "primary", or "replica", which may lag behind.
+    read_from: Literal["primary", "replica"] = "primary"
     # Version of the protocol: 3, with 2 for servers that do not know it; or 2 at once.
     protocol: int = 3
     # Name shown in CLIENT LIST. No white space.
@@ -181,6 +185,8 @@ class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         _require("$.redis.max_pending_bytes", self.max_pending_bytes, 64 * KIB)
         _require("$.redis.keepalive", self.keepalive, 1)
         _require("$.redis.protocol", self.protocol, 2, 3)
+        if self.read_from not in ("primary", "replica"):
+            raise ConfigError(f"$.redis.read_from: {self.read_from!r} is neither 'primary' nor 'replica'")
         if not self.client_name or not self.client_name.isascii() or not self.client_name.isprintable():
             raise ConfigError("$.redis.client_name: give printable ASCII characters")
         if " " in self.client_name:

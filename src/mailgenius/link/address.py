@@ -1,19 +1,21 @@
-"""Where a server is, from a URL: ``redis://user:password@host:6379/0``, ``rediss://`` (TLS), ``unix://user:password@/path?db=0``.
+"""Where servers are, from a URL: ``redis://user:password@host:6379/0``, ``rediss://`` (TLS), ``unix://user:password@/path?db=0``;
+``redis+cluster://host:port,host:port``, ``redis+sentinel://host:port,host:port/name?db=0`` (``rediss+…`` for TLS).
 
 Pure. Passwords are never shown: ``repr`` and ``where`` leave them out.
 """
 
 from __future__ import annotations
 
+from typing import Literal
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
 
 from mailgenius.errors import ConfigError
 
-__all__ = ["Address", "parse"]
+__all__ = ["Address", "Servers", "parse", "parse_servers"]
 
-PORT = 6379
+PORT, SENTINEL_PORT = 6379, 26379
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,18 +41,69 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         return f"Address({self.where!r})"
 
 
-def parse(url: str) -> Address:
+class Servers(msgspec.Struct, frozen=True, kw_only=True):
+    """One server, some nodes of a Cluster, or the Sentinels of a primary."""
+
+    kind: Literal["single", "cluster", "sentinel"]
+    addresses: tuple[Address, ...]
+    name: str = ""  # what Sentinels call the primary
+    login: Address = Address()  # of the servers that Sentinels name: all but host and port
+
+
+def parse_servers(url: str) -> Servers:
     """Raises ``ConfigError``, which never shows the password."""
     parts = _split(url)
-    scheme = parts.scheme.lower()
-    if scheme not in ("redis", "rediss", "unix"):
-        raise ConfigError("$.redis_url: begins with neither redis://, rediss:// nor unix://")
+    scheme, _, kind = parts.scheme.lower().partition("+")
+    if kind not in ("cluster", "sentinel") or scheme not in ("redis", "rediss"):
+        return Servers(kind="single", addresses=(parse(url),))
+    login, at, hosts = parts.netloc.rpartition("@")
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
-    db = query.pop("db", "")
+    if not hosts.strip(","):
+        raise ConfigError(f"$.redis_url: no host is given, as in {scheme}+{kind}://host:port,host:port")
+    found = [parse(f"{scheme}://{login}{at}{host}") for host in hosts.split(",")]
+    first = found[0]
+    db = _number(query.pop("db", ""))
+    if kind == "cluster":
+        if parts.path.strip("/"):
+            db = _number(parts.path.strip("/"))
+        _no_more(query)
+        return Servers(kind="cluster", addresses=tuple(msgspec.structs.replace(one, db=db) for one in found))
+    name = unquote(parts.path.strip("/"))
+    if not name:
+        raise ConfigError("$.redis_url: the name of the primary is missing, as in redis+sentinel://host:26379/name")
+    username = query.pop("sentinel_username", first.username)
+    password = query.pop("sentinel_password", first.password)
+    _no_more(query)
+    sentinels = [
+        Address(host=one.host, port=_port(host), tls=one.tls, username=username, password=password)
+        for one, host in zip(found, hosts.split(","), strict=True)
+    ]
+    login_there = Address(tls=first.tls, username=first.username, password=first.password, db=db)
+    return Servers(kind="sentinel", addresses=tuple(sentinels), name=name, login=login_there)
+
+
+def _port(host: str) -> int:
+    return urlsplit(f"redis://{host}").port or SENTINEL_PORT
+
+
+def _no_more(query: dict[str, str]) -> None:
     if query:
         raise ConfigError(
             f"$.redis_url: {next(iter(query))!r} is unknown there; give it as a setting, see RedisSettings"
         )
+
+
+def parse(url: str) -> Address:
+    """Of one server. Raises ``ConfigError``, which never shows the password."""
+    parts = _split(url)
+    scheme = parts.scheme.lower()
+    if scheme not in ("redis", "rediss", "unix"):
+        raise ConfigError(
+            "$.redis_url: begins with neither redis://, rediss:// nor unix://, nor redis+cluster:// or redis+sentinel://"
+        )
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    db = query.pop("db", "")
+    _no_more(query)
     username, password = unquote(parts.username or ""), unquote(parts.password or "")
     if scheme == "unix":
         path = unquote(parts.path)

@@ -1,4 +1,5 @@
-"""What is known of commands: which may run twice, which take long, which need a connection of their own. Pure.
+"""What is known of commands: which may run twice, which take long, which need a connection of their own, where their keys
+are. Pure.
 
 Source: the commands' own flags and documentation (https://valkey.io/commands). A command that is not here is taken for one
 that changes something and takes no longer than others.
@@ -8,18 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-__all__ = ["WORDS", "Kind", "kind", "name"]
+from mailgenius.link.keys import KEYS, ONE, Keys, streams
+
+__all__ = ["WORDS", "Kind", "everywhere", "kind", "name", "of_one_node"]
 
 
 class Kind:
     """What is known of one command."""
 
-    __slots__ = ("again", "own", "slow")
+    __slots__ = ("again", "key", "keys", "own", "read", "slow")
 
-    def __init__(self, again: bool, slow: bool, own: bool) -> None:
+    def __init__(self, again: bool, slow: bool, own: bool, key: int = 0, keys: Keys | None = None) -> None:
         self.again = again  # run twice, it does no more than run once: it may be sent anew when its reply was lost
         self.slow = slow  # may take long by nature: RedisSettings.slow_timeout
         self.own = own  # waits, or changes the state of its connection: not on a shared one
+        self.key = key  # which word is its only key; 0: see ``keys``
+        self.keys = keys  # finds them; None: they are not known here
+        self.read = again and (key > 0 or keys is not None)  # a replica can answer it, if it has keys
 
 
 # Read nothing but what is there, and change nothing; or tell the server what it knows already.
@@ -45,21 +51,29 @@ _OWNS = """
 
 def _table() -> dict[str, Kind]:
     reads, slow, own = (set(words.split()) for words in (_READS, _SLOW, _OWNS))
-    return {word: Kind(word in reads, word in slow, word in own) for word in reads | slow | own}
-
-
-_KINDS = _table()
-_OTHER = Kind(False, False, False)
-_READ = Kind(True, False, False)
-_OWN = Kind(False, False, True)
-#: Known by any spelling that is used for commands, so that a look-up finds most without a conversion.
-WORDS: dict[object, Kind] = {
-    spelling: known for word, known in _KINDS.items() for spelling in (word, word.lower(), word.encode())
-}
+    return {
+        word: Kind(word in reads, word in slow, word in own, int(word in ONE), KEYS.get(word))
+        for word in reads | slow | own | ONE | KEYS.keys()
+    }
 
 
 #: Commands whose arguments decide.
 _DEPENDS = {"CLIENT", "XREAD", "XREADGROUP"}
+_KINDS = _table()
+_OTHER = Kind(False, False, False)
+_CLIENT, _CLIENT_OWN = (Kind(False, False, own, keys=KEYS["CLIENT"]) for own in (False, True))
+_XREAD, _XREADGROUP, _XREAD_OWN = (
+    Kind(True, False, False, keys=streams),
+    Kind(False, False, False, keys=streams),
+    Kind(False, False, True, keys=streams),
+)
+#: Known by any spelling that is used for commands, so that a look-up finds most without a conversion.
+WORDS: dict[object, Kind] = {
+    spelling: known
+    for word, known in _KINDS.items()
+    if word not in _DEPENDS
+    for spelling in (word, word.lower(), word.encode())
+}
 _MOST = 4096  # spellings that are remembered
 
 
@@ -84,10 +98,10 @@ def kind(command: tuple[object, ...]) -> Kind:
         return known
     words = [name(word) for word in _before_streams(command[1:])]
     if word == "CLIENT":
-        return _OWN if words and words[0] in ("REPLY", "TRACKING", "CACHING") else _OTHER
+        return _CLIENT_OWN if words and words[0] in ("REPLY", "TRACKING", "CACHING") else _CLIENT
     if "BLOCK" in words:
-        return _OWN
-    return _READ if word == "XREAD" else _OTHER
+        return _XREAD_OWN
+    return _XREAD if word == "XREAD" else _XREADGROUP
 
 
 def _before_streams(words: tuple[object, ...]) -> Iterator[object]:
@@ -95,3 +109,22 @@ def _before_streams(words: tuple[object, ...]) -> Iterator[object]:
         if name(word) == "STREAMS":
             return
         yield word
+
+
+_EVERYWHERE = {"FLUSHALL", "FLUSHDB"}
+_EVERYWHERE_BY = {"SCRIPT": {"LOAD", "FLUSH"}, "FUNCTION": {"LOAD", "DELETE", "FLUSH", "RESTORE"}}
+_OF_ONE_NODE = """
+    ACL BGREWRITEAOF BGSAVE CLIENT COMMANDLOG CONFIG DBSIZE DEBUG FAILOVER INFO KEYS LASTSAVE LATENCY MEMORY MODULE PUBSUB
+    RANDOMKEY REPLICAOF ROLE SAVE SCAN SLAVEOF SLOWLOG
+"""
+
+
+def everywhere(command: tuple[object, ...]) -> bool:
+    """Does a command without keys have to go to every master of a Cluster?"""
+    word = name(command[0])
+    return word in _EVERYWHERE or (len(command) > 1 and name(command[1]) in _EVERYWHERE_BY.get(word, ()))
+
+
+def of_one_node(command: tuple[object, ...]) -> bool:
+    """Does a command without keys speak of the node that it is sent to, so that the caller has to say which?"""
+    return name(command[0]) in _OF_ONE_NODE.split()

@@ -16,6 +16,7 @@ from mailgenius.errors import RedisOutcomeUnknown, RedisUnavailable
 from mailgenius.link import threads
 from mailgenius.link.node_sync import Node
 from mailgenius.link.replies import Lost
+from mailgenius.rt import threads as rt
 
 __all__ = ["Dedicated"]
 
@@ -25,26 +26,44 @@ class Dedicated:
 
     def __init__(
         self,
-        node: Node,
+        choose: Callable[[], rt.Awaits[Node]],
         settings: RedisSettings,
         on_push: Callable[[Any], object] | None,
         on_lost: Callable[[], object] | None,
     ) -> None:
-        self._node, self._settings = node, settings
+        self._choose, self._settings = choose, settings
+        self._where = "Redis"
         self._on_push, self._on_lost = on_push, on_lost
         self._pushes: deque[Any] = deque()
         self._line: threads.Line | None = None
         self._why = "it is not open"
 
     @classmethod
+    def on(
+        cls,
+        node: Node,
+        settings: RedisSettings,
+        on_push: Callable[[Any], object] | None = None,
+        on_lost: Callable[[], object] | None = None,
+    ) -> Self:
+        """With this server."""
+
+        def choose() -> Node:
+            return node
+
+        return cls(choose, settings, on_push, on_lost)
+
+    @classmethod
     def of(cls, node: Node, settings: RedisSettings, line: threads.Line) -> Self:
         """Over a connection that is there already."""
-        made = cls(node, settings, None, None)
-        made._line = line
+        made = cls.on(node, settings)
+        made._line, made._where = line, node.where
         return made
 
     def __enter__(self) -> Self:
-        self._line = self._node.open(self._pushed, self._lost)
+        node = self._choose()
+        self._where = node.where
+        self._line = node.open(self._pushed, self._lost)
         return self
 
     def __exit__(
@@ -58,6 +77,11 @@ class Dedicated:
         self._why = "it is closed"
         if line is not None:
             line.close()
+
+    @property
+    def where(self) -> str:
+        """The server, as a URL without password."""
+        return self._where
 
     @property
     def lost(self) -> bool:
@@ -111,7 +135,7 @@ class Dedicated:
     def _open(self) -> threads.Line:
         line = self._line
         if line is None or line.closed:
-            raise RedisUnavailable(f"The connection to {self._node.address.where} cannot be used: {self._why}")
+            raise RedisUnavailable(f"The connection to {self._where} cannot be used: {self._why}")
         return line
 
     def _pushed(self, push: Any) -> None:
@@ -128,5 +152,5 @@ class Dedicated:
             self._on_lost()
 
     def _gone(self, error: Lost) -> RedisUnavailable:
-        text = f"The connection to {self._node.address.where} was lost: {error.why}"
+        text = f"The connection to {self._where} was lost: {error.why}"
         return RedisOutcomeUnknown(text) if error.sent else RedisUnavailable(text)

@@ -2,18 +2,15 @@
 """One server: the connection that all calls share, how it is made again, and whether it is worth a try.
 
 Invariants:
-- ``line`` is a connection whose server said that it is ready, or None. At most one attempt to connect is under way.
-- Once a connection was lost with calls under way, or an attempt failed, ``down`` says why, and calls fail at once with it
-  (the breaker is open) until the server has answered a PING. Someone looks for it in the background meanwhile.
+- ``line`` is a connection whose server said that it is ready, or None.
+- Once a connection was lost with calls under way, or an attempt failed, the breaker is open until the server has answered a
+  PING. Someone looks for it in the background meanwhile.
 - A connection that the server closed while nobody waited is no fault: the next call has it made again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import random
-import weakref
 from collections.abc import Callable
 from ssl import SSLContext
 from time import monotonic
@@ -21,9 +18,10 @@ from typing import Any
 
 from mailgenius._native import pack_commands
 from mailgenius.config import RedisSettings
-from mailgenius.errors import MailgeniusError, RedisUnavailable
+from mailgenius.errors import RedisUnavailable
 from mailgenius.link import threads
 from mailgenius.link.address import Address
+from mailgenius.link.effort_sync import Effort, _inherited
 from mailgenius.link.greeting import greeting
 from mailgenius.link.meters import Meters
 from mailgenius.link.replies import Lost
@@ -33,18 +31,15 @@ from mailgenius.rt import threads as rt
 __all__ = ["Node"]
 
 LINGER = 1.0  # seconds that closing waits for replies under way
+KEPT = 8  # connections of blocking calls that are kept for the next ones
 
 
-class Attempt:
-    """To connect. ``done`` is set when it is over, whatever came of it."""
+class Node(Effort):
+    """``on_push`` gets what the server sends unasked on the shared connection; ``on_connected(node, line)`` each new one of
+    those, before calls use it; ``on_lost()`` is called when it is gone, ``on_down()`` when the breaker opens.
 
-    def __init__(self) -> None:
-        self.done = rt.Event()
-
-
-class Node:
-    """``on_push`` gets what the server sends unasked on the shared connection; ``on_connected(line)`` each new one of
-    those, before calls use it; ``on_lost()`` is called when it is gone."""
+    ``locate()`` says where the server is, before each attempt; ``check(node, line)`` whether it is the right one, on every
+    connection."""
 
     def __init__(
         self,
@@ -52,56 +47,42 @@ class Node:
         settings: RedisSettings,
         meters: Meters,
         *,
+        name: str = "",
         on_push: Callable[[Any], object] | None = None,
-        on_connected: Callable[[threads.Line], rt.Awaits[None]] | None = None,
+        on_connected: Callable[[Node, threads.Line], rt.Awaits[None]] | None = None,
         on_lost: Callable[[], object] | None = None,
+        on_down: Callable[[], object] | None = None,
+        locate: Callable[[], rt.Awaits[Address]] | None = None,
+        check: Callable[[Node, threads.Line], rt.Awaits[None]] | None = None,
     ) -> None:
-        self.address, self.settings, self.meters = address, settings, meters
+        super().__init__(settings, meters)
+        self.address = address
+        self._name = name  # while its address is not known
         self.line: threads.Line | None = None
-        self.down: str | None = None
-        self.closed = False
-        self._on_push, self._on_connected, self._on_lost = on_push, on_connected, on_lost
+        self._idle: list[tuple[Address, threads.Line]] = []  # for blocking calls
+        self._on_push, self._on_connected, self._on_lost, self._on_down = on_push, on_connected, on_lost, on_down
+        self._locate, self._check = locate, check
         self._tls: SSLContext | None = context(settings) if address.tls else None
-        self._attempts: dict[
-            str, Attempt
-        ] = {}  # the one under way, if any: a dict, whose steps no thread comes between
-        self._trying: rt.Spawned | None = None
-        self._stop = rt.Event()
-        self._waiting = 0
-        _nodes.add(self)
+
+    @property
+    def where(self) -> str:
+        return self.address.where if self.address.host or self.address.path else self._name
 
     # -- for callers ---------------------------------------------------------------------------------------------
 
     def ready(self, deadline: float, patient: bool = False) -> threads.Line:
         """The shared connection. ``patient``: waits for an attempt under way though the breaker is open. Raises
         ``RedisUnavailable``."""
-        first = True
         while True:
             line = self.line
             if line is not None:
                 return line
-            if self.closed:
-                raise RedisUnavailable(f"The client of {self.address.where} is closed.")
-            queued = self.settings.offline_queue
-            attempt = self._attempts.get("now") or self._begin()
-            if self.down is not None and not (first and patient) and self._waiting >= queued:
-                self.meters.shed += 1
-                raise RedisUnavailable(self.down)
-            left = deadline - monotonic()
-            self._waiting += 1
-            try:
-                came = left > 0 and rt.wait(attempt.done, min(left, 1e6))
-            finally:
-                self._waiting -= 1
-            if not came:
-                self.meters.timeouts += 1
-                self.down = self.down or f"{self.address.where} is down: no connection in time; still trying"
-                raise RedisUnavailable(self.down)
-            first = False
+            self.wait(deadline, patient)
+            patient = False
 
     def open(self, on_push: Callable[[Any], object] | None, on_lost: Callable[..., object]) -> threads.Line:
         """A connection of its own, greeted. Raises ``RedisUnavailable``, ``RedisRefused``."""
-        where = self.address.where
+        where = self.where
         try:
             line = self._connect(on_push, on_lost)
         except TimeoutError:
@@ -114,54 +95,70 @@ class Node:
             raise RedisUnavailable(f"Cannot connect to {where}: {error.strerror or error}") from error
         return line
 
+    def borrow(self) -> tuple[Address, threads.Line]:
+        """A connection that nobody else uses, to be given back. Errors as of ``open``."""
+        while self._idle:
+            address, line = self._idle.pop()
+            if address == self.address and line.usable():
+                return address, line
+            line.close()
+        line = self.open(None, _ignore)
+        return self.address, line
+
+    def give_back(self, address: Address, line: threads.Line, usable: bool) -> None:
+        if usable and address == self.address and not self.closed and len(self._idle) < KEPT:
+            self._idle.append((address, line))
+        else:
+            line.close()
+
+    def retire(self, line: threads.Line | None, why: str | None = None) -> None:
+        """``line`` is not used any more, as its server does not serve; what is under way there goes on. ``why``: nor does
+        another one, so that the breaker opens."""
+        if line is None or line is not self.line:
+            return
+        self.line = None
+        rt.spawn(line.close, LINGER)
+        self._gone(why)
+        if not self.closed:
+            self.begin()
+
     def close(self) -> None:
-        self.closed = True
-        self._stop.set()
-        self._close_line()
+        self._end()
+        self._close_lines()
         if self._trying is not None:
             with contextlib.suppress(RuntimeError):  # it was left behind in an event loop that is closed
                 self._trying.join()
-        self._close_line()  # one that came meanwhile
+        self._close_lines()  # one that came meanwhile
 
-    def _close_line(self) -> None:
+    def _close_lines(self) -> None:
         line, self.line = self.line, None
         if line is not None:
             line.close(LINGER)
+        while self._idle:
+            self._idle.pop()[1].close()
 
     # -- connecting ----------------------------------------------------------------------------------------------
 
-    def _begin(self) -> Attempt:
-        attempt = Attempt()
-        if (found := self._attempts.setdefault("now", attempt)) is attempt:
-            self._trying = rt.spawn(self._keep_trying, attempt)
-        return found
+    def _try(self) -> float:
+        if self._locate is not None:
+            self.address = self._locate()
+        line = self.open(self._on_push, self._lost)
+        if self._on_connected is not None:
+            try:
+                self._on_connected(self, line)
+            except BaseException:
+                line.close()
+                raise
+        self.down, self.line = None, line
+        if line.closed:  # just now: nobody was told
+            self._lost(line, "the server closed it", False)
+        return 0.0
 
-    def _keep_trying(self, attempt: Attempt) -> None:
-        failures = 0
-        try:
-            while not self.closed:
-                try:
-                    line = self.open(self._on_push, self._lost)
-                    if self._on_connected is not None:
-                        self._on_connected(line)
-                except (MailgeniusError, Lost) as error:
-                    self.down = f"{self.address.where} is down: {error}"
-                    self.meters.refused += 1
-                else:
-                    self.down, self.line = None, line
-                    if line.closed:  # just now: nobody was told
-                        self._lost(line, "the server closed it", False)
-                    return
-                failures += 1
-                settings = self.settings
-                pause = min(settings.backoff_max, settings.backoff * 2.0 ** min(failures, 32))
-                over, attempt = attempt, Attempt()
-                self._attempts["now"] = attempt
-                over.done.set()
-                rt.wait(self._stop, random.uniform(0, pause))  # noqa: S311 - so that clients do not come together
-        finally:
-            self._attempts.pop("now", None)
-            attempt.done.set()
+    def _failed(self, error: Exception) -> None:
+        super()._failed(error)
+        self.meters.refused += 1
+        if self._on_down is not None:
+            self._on_down()
 
     def _connect(self, on_push: Callable[[Any], object] | None, on_lost: Callable[..., object]) -> threads.Line:
         settings = self.settings
@@ -174,9 +171,13 @@ class Node:
             while True:
                 left = max(deadline - monotonic(), 0.001)
                 replies = line.many(pack_commands(commands), len(commands), left)
-                commands = words.send(replies)
-        except StopIteration as end:
-            line.protocol = end.value
+                try:
+                    commands = words.send(replies)
+                except StopIteration as end:
+                    line.protocol = end.value
+                    break
+            if self._check is not None:
+                self._check(self, line)
         except BaseException:
             line.close()
             raise
@@ -187,28 +188,25 @@ class Node:
         if line is not self.line:
             return  # while it was greeted: the attempt fails
         self.line = None
-        if in_flight:
-            self.down = f"{self.address.where} is down: {why}"
+        self._gone(why if in_flight else None)
+
+    def _gone(self, why: str | None) -> None:
+        """``why``: the breaker opens."""
+        if why is not None:
+            self.down = f"{self.where} is down: {why}"
             if not self.closed:
-                self._begin()
+                self.begin()
+                if self._on_down is not None:
+                    self._on_down()
         if self._on_lost is not None:
             self._on_lost()
 
     def _forked(self) -> None:
-        """In a child process: the parent's connection is not ours. Kept, so that nothing of it is finalised here."""
-        _inherited.extend((self.line, self._trying, self._attempts))
-        self.line = self.down = self._trying = None
-        self._attempts, self._stop, self._waiting = {}, rt.Event(), 0
-        self.meters.connections = 0
+        _inherited.extend((self.line, *self._idle))
+        self.line = None
+        self._idle = []
+        super()._forked()
 
 
-_nodes: weakref.WeakSet[Node] = weakref.WeakSet()
-_inherited: list[object] = []
-
-
-def _after_fork_in_child() -> None:
-    for node in _nodes:
-        node._forked()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
+def _ignore(*_: object) -> None:
+    pass

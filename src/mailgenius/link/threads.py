@@ -390,12 +390,13 @@ class Line:
         if self.closed:
             return
         self._poll.poll(None if timeout == inf else max(timeout, 0.0) * 1000)
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError, ValueError):  # nothing is there, or it was closed meanwhile
             os.eventfd_read(self._alarm)
         if self._lead.acquire(False):
             try:
                 ready = select.poll()
-                ready.register(self._sock.fileno(), select.POLLIN)
+                if not self.closed:
+                    ready.register(self._sock.fileno(), select.POLLIN)
                 while not self.closed and (
                     ready.poll(0) or (isinstance(self._sock, SSLSocket) and self._sock.pending())
                 ):
@@ -446,6 +447,8 @@ class Line:
         self._on_lost(self, why, in_flight)
 
     def _shut(self) -> None:
+        with contextlib.suppress(OSError):  # wakes who listens
+            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
         self._sock.close()
         if self._alarm >= 0:
             os.close(self._alarm)

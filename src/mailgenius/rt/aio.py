@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
@@ -20,6 +20,7 @@ __all__ = [
     "opening",
     "sleep",
     "spawn",
+    "together",
     "wait",
 ]
 
@@ -49,13 +50,41 @@ class Spawned:
         return await self._task
 
 
+_running: set[asyncio.Task[Any]] = set()  # the event loop itself does not keep them
+
+
 def spawn(do: Callable[..., Awaitable[Any]], *args: Any) -> Spawned:
     """Starts ``do(*args)``. It does not keep the program from ending."""
 
     async def run() -> Any:
         return await do(*args)
 
-    return Spawned(asyncio.get_running_loop().create_task(run()))
+    task = asyncio.get_running_loop().create_task(run())
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+    return Spawned(task)
+
+
+async def together(calls: Sequence[Callable[[], Awaitable[_T]]]) -> list[_T | Exception]:
+    """What all of them give, or the error of each, begun at once."""
+    begun: list[asyncio.Future[_T] | Exception] = []
+    found: list[_T | Exception] = []
+    for call in calls:
+        try:
+            begun.append(asyncio.ensure_future(call()))
+        except Exception as error:
+            begun.append(error)
+    try:
+        for one in begun:
+            try:
+                found.append(one if isinstance(one, Exception) else await one)
+            except Exception as error:
+                found.append(error)
+    finally:
+        for one in begun[len(found) :]:  # the caller was cancelled
+            if isinstance(one, asyncio.Future):
+                one.cancel()
+    return found
 
 
 async def wait(event: Event, seconds: float) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated, Any, TypeVar
+from functools import partial
+from queue import SimpleQueue
+from typing import Annotated, Any, ClassVar, TypeVar
 
 __all__ = [
     "LINGER",
@@ -20,6 +24,7 @@ __all__ = [
     "opening",
     "sleep",
     "spawn",
+    "together",
     "wait",
 ]
 
@@ -65,6 +70,53 @@ class Spawned:
 def spawn(do: Callable[..., Any], *args: Any) -> Spawned:
     """Starts ``do(*args)``. It does not keep the program from ending."""
     return Spawned(do, args)
+
+
+class _Helper:
+    """A thread that does what it is given, again and again. As many as are needed; a few are kept."""
+
+    idle: ClassVar[deque[_Helper]] = deque()
+    KEPT = 16
+
+    def __init__(self) -> None:
+        self.given: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        threading.Thread(target=self._run, name="mailgenius", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            self.given.get()()
+            if len(self.idle) >= self.KEPT:
+                return
+            self.idle.append(self)
+
+
+os.register_at_fork(after_in_child=_Helper.idle.clear)  # no thread but one is there
+
+
+def together(calls: Sequence[Callable[[], _T]]) -> list[_T | Exception]:
+    """What all of them give, or the error of each, made at once: the first here, the others in threads."""
+    found: list[Any] = [None] * len(calls)
+    ended: SimpleQueue[None] = SimpleQueue()
+
+    def make(at: int) -> None:
+        try:
+            found[at] = calls[at]()
+        except Exception as error:
+            found[at] = error
+        finally:
+            ended.put(None)
+
+    for at in range(1, len(calls)):
+        try:
+            helper = _Helper.idle.pop()
+        except IndexError:
+            helper = _Helper()
+        helper.given.put(partial(make, at))
+    if calls:
+        make(0)
+    for _ in calls:
+        ended.get()
+    return found
 
 
 def wait(event: Event, seconds: float) -> bool:

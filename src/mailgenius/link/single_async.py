@@ -1,0 +1,67 @@
+"""One server: all commands go there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mailgenius.errors import RedisRefused
+from mailgenius.link import aio
+from mailgenius.link.commands import Kind
+from mailgenius.link.jobs_async import ANYWHERE, Job
+from mailgenius.link.node_async import Node
+
+__all__ = ["Single"]
+
+
+class Single:
+    """A ``Topology``; ``Sentinel`` is another, ``Cluster`` the third."""
+
+    followed: frozenset[str] = frozenset()
+    primary = "primary"
+
+    def __init__(self, node: Node) -> None:
+        self.only: Node | None = node
+        self._node = node
+
+    @property
+    def where(self) -> str:
+        return self._node.where
+
+    @property
+    def closed(self) -> bool:
+        return self._node.closed
+
+    @property
+    def available(self) -> bool:
+        """Is there a node that is not known to be down?"""
+        return self._node.down is None and not self._node.closed
+
+    @property
+    def pending(self) -> int:
+        line = self._node.line
+        return 0 if line is None else line.pending
+
+    def pick(self, command: tuple[Any, ...], known: Kind) -> Node | None:
+        """Where a command goes; None: see ``owner``. Raises ValueError for one that goes nowhere."""
+        return self._node
+
+    def slot(self, command: tuple[Any, ...], known: Kind) -> int | None:
+        """That of a job."""
+        return ANYWHERE
+
+    def everywhere(self, command: tuple[Any, ...], known: Kind) -> bool:
+        """Does it go to all nodes that take changes?"""
+        return False
+
+    async def owner(self, job: Job, deadline: float) -> Node:
+        return self._node
+
+    async def follow(self, job: Job, refused: RedisRefused, node: Node, line: aio.Line | None) -> float:
+        raise refused
+
+    async def known(self, deadline: float) -> list[tuple[Node, str]]:
+        """All nodes, and what they are: primary or replica."""
+        return [(self._node, self.primary)]
+
+    async def close(self) -> None:
+        await self._node.close()
