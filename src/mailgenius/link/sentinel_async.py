@@ -143,8 +143,7 @@ class Sentinel(Single):
         before, now = self._replicas, {}
         for one in found:
             known = one if isinstance(one, dict) else dict(zip(one[::2], one[1::2], strict=True))
-            down = {b"s_down", b"o_down", b"disconnected"} & set(known[b"flags"].split(b","))
-            if not down and known.get(b"master-link-status", b"ok") == b"ok":
+            if not {b"s_down", b"o_down", b"disconnected"} & set(known[b"flags"].split(b",")):
                 place = (known[b"ip"].decode(), int(known[b"port"]))
                 address = msgspec.structs.replace(self._servers.login, host=place[0], port=place[1])
                 now[place] = before.get(place) or self._make(address, check=self._check_replica)
