@@ -58,7 +58,7 @@ def test_a_master_of_a_cluster(how: str, waiting: int) -> None:
 
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 def test_a_primary_under_sentinels(how: str) -> None:
-    with valkey_sentinel(down_after=0.5) as group:
+    with valkey_sentinel() as group:
         redis = Redis(sentinel_url(group), timeout=0.5)
         with redis, Callers(redis, lossy=True) as callers:
             for _ in range(ROUNDS):
