@@ -213,6 +213,54 @@ class QueryCounters:
 
 __all__ += ["QueryCounters"]
 
+# local.pxi
+@disjoint_base
+class LocalStore:
+    def __new__(cls, max_bytes: int, *, clock: Callable[[], float] | None = None) -> Self: ...
+    def __len__(self) -> int: ...
+    @property
+    def max_bytes(self) -> int: ...
+    def get(self, key: str | bytes, default: Any = None) -> Any: ...
+    def look(self, key: str | bytes) -> tuple[Any, float, float] | None: ...
+    def begin(self) -> int: ...
+    def put(
+        self, key: str | bytes, value: Any, size: int, fresh: float, keep: float = 0.0, tags: Iterable[str] = ()
+    ) -> bool: ...
+    def put_if(
+        self,
+        ticket: int,
+        key: str | bytes,
+        value: Any,
+        size: int,
+        fresh: float,
+        keep: float = 0.0,
+        tags: Iterable[str] = (),
+    ) -> bool: ...
+    def touch(self, key: str | bytes, fresh: float, keep: float = 0.0) -> bool: ...
+    def pop(self, key: str | bytes) -> bool: ...
+    def pop_tag(self, tag: str | bytes) -> int: ...
+    def clear(self) -> None: ...
+    def sweep(self, count: int = 1000) -> bool: ...
+    def stats(self) -> dict[str, int]: ...
+
+__all__ += ["LocalStore"]
+
+# envelope.pxi
+def seal(
+    key: str,
+    payload: bytes,
+    flags: int,
+    serializer: int,
+    type: int,
+    made: float,
+    fresh: float,
+    load: float = 0.0,
+    version: int = 0,
+) -> bytes: ...
+def unseal(key: str, data: bytes) -> tuple[bytes, int, int, int, float, float, float, int] | int: ...
+
+__all__ += ["seal", "unseal"]
+
 # sort.pxi
 @disjoint_base
 class Sorted:

@@ -311,4 +311,20 @@ uint64_t mg_hist_last(uint32_t bucket); /* the largest value that belongs to it 
 /* ---- slot.c: Redis Cluster ---- */
 uint16_t mg_key_slot(const uint8_t *key, size_t n); /* 0..16383, of a key or its hash tag */
 
+/* ---- envelope.c: the head in front of a cached value ---- */
+#define MG_ENVELOPE_HEAD 40
+typedef enum { MG_ENVELOPE_OK, MG_ENVELOPE_FOREIGN, MG_ENVELOPE_FORMAT, MG_ENVELOPE_DAMAGED } mg_envelope_verdict;
+typedef struct {
+    uint8_t flags, serializer;
+    uint32_t type;     /* hash of the schema */
+    uint32_t fresh_ms; /* all ones: for ever */
+    uint32_t load_us;
+    int64_t made_us;
+    uint64_t version;
+} mg_envelope;
+void mg_envelope_write(const mg_envelope *e, const uint8_t *key, size_t key_n, const uint8_t *payload, size_t n,
+                       uint8_t head[MG_ENVELOPE_HEAD]);
+/* `e` is written only if it is OK. */
+mg_envelope_verdict mg_envelope_read(const uint8_t *data, size_t n, const uint8_t *key, size_t key_n, mg_envelope *e);
+
 #endif

@@ -1,0 +1,151 @@
+"""Values to bytes and back. What cannot be read is a miss with a reason, never an error and never a wrong value.
+
+A value stands in an envelope (kernels/envelope.c) with what freshness needs and a checksum that covers the key, in one of
+three forms: MessagePack or JSON of a type, or bytes as they are; None has none. zstd level 1 where it pays. The envelope
+carries a fingerprint of the type (schema): what another version of the program stored is a miss.
+
+Safe to share between threads: compressors, which are not, are lent to one at a time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import msgspec
+import zstandard
+
+from mailgenius._native import seal, unseal
+
+from .policy import Region
+from .schema import fingerprint
+
+__all__ = ["Codec", "Found", "train"]
+
+NULL, ZSTD = 1, 2  # flags
+SERIALIZERS: Final = {"raw": 0, "msgpack": 1, "json": 2}
+MAX_EXPANDED = 64 << 20  # bytes: a value beyond is not read, and not compressed
+SAVES = 8  # compressed is kept if it saves one part in so many
+_NOT_READ = {1: "foreign", 2: "format", 3: "damaged"}
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """A value as it was stored. Times in seconds: ``made`` since 1970, ``fresh`` after that, ``load`` what its load took."""
+
+    value: Any
+    made: float
+    fresh: float
+    load: float
+    version: int
+
+
+class Codec:
+    """One region's values. ``misses`` counts what was found and not taken, by reason: "foreign" (no envelope of ours),
+    "format" (of another version), "damaged" (or another key's), "form" (another serializer or flag), "type" (another type's,
+    or not of the type), "dictionary" (compressed with one that is not known here), "expansion" (not decompressible, or too
+    large)."""
+
+    def __init__(self, region: Region) -> None:
+        self.misses: Counter[str] = Counter()
+        self._serializer = SERIALIZERS[region.serializer]
+        self._type = 0 if region.serializer == "raw" else fingerprint(region.type)
+        self._encode: Callable[[Any], bytes] = _as_bytes
+        self._decode: Callable[[bytes], Any] = bytes
+        if region.serializer == "msgpack":
+            self._encode, self._decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(region.type).decode
+        elif region.serializer == "json":
+            self._encode, self._decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(region.type).decode
+        self._compress_from = MAX_EXPANDED if region.compress_from is None else region.compress_from
+        self._dictionary = _dictionary(region.dictionary) if region.dictionary is not None else None
+        known = [_dictionary(old) for old in region.old_dictionaries]
+        known += [self._dictionary] if self._dictionary is not None else []
+        self._dictionaries: dict[int, zstandard.ZstdCompressionDict | None] = {d.dict_id(): d for d in known}
+        self._dictionaries[0] = None
+        self._compressors: list[zstandard.ZstdCompressor] = []
+        self._decompressors: dict[int, list[zstandard.ZstdDecompressor]] = {d: [] for d in self._dictionaries}
+
+    def encode(self, name: str, value: Any, *, made: float, fresh: float, load: float = 0.0, version: int = 0) -> bytes:
+        """``value`` to be stored under ``name``. TypeError if it is not of a kind that can be stored."""
+        if value is None:
+            return seal(name, b"", NULL, self._serializer, self._type, made, fresh, load, version)
+        payload = self._encode(value)
+        flags = 0
+        if self._compress_from <= len(payload) < MAX_EXPANDED:
+            smaller = self._compressed(payload)
+            if len(smaller) <= len(payload) - len(payload) // SAVES:
+                payload, flags = smaller, ZSTD
+        return seal(name, payload, flags, self._serializer, self._type, made, fresh, load, version)
+
+    def decode(self, name: str, data: bytes) -> Found | None:
+        """What is stored under ``name``. None: it cannot be taken, and ``misses`` says why."""
+        read = unseal(name, data)
+        if isinstance(read, int):
+            return self._missed(_NOT_READ[read])
+        payload, flags, serializer, kind, made, fresh, load, version = read
+        if serializer != self._serializer or flags & ~(NULL | ZSTD):
+            return self._missed("form")
+        if kind != self._type:
+            return self._missed("type")
+        if flags:
+            if flags & NULL:
+                return Found(None, made, fresh, load, version)
+            try:
+                payload = self._expanded(payload)
+            except KeyError:
+                return self._missed("dictionary")
+            except zstandard.ZstdError:
+                return self._missed("expansion")
+        try:
+            value = self._decode(payload)
+        except (msgspec.DecodeError, ValueError, TypeError, RecursionError):  # also of a __post_init__
+            return self._missed("type")
+        return Found(value, made, fresh, load, version)
+
+    def _missed(self, reason: str) -> None:
+        self.misses[reason] += 1
+
+    def _compressed(self, payload: bytes) -> bytes:
+        try:
+            compressor = self._compressors.pop()
+        except IndexError:
+            compressor = zstandard.ZstdCompressor(level=1, dict_data=self._dictionary, write_checksum=False)
+        smaller = compressor.compress(payload)
+        self._compressors.append(compressor)
+        return smaller
+
+    def _expanded(self, payload: bytes) -> bytes:
+        frame = zstandard.get_frame_parameters(payload)
+        if frame.content_size > MAX_EXPANDED:  # also when it is not said
+            raise zstandard.ZstdError("too large")
+        free = self._decompressors[frame.dict_id]
+        try:
+            decompressor = free.pop()
+        except IndexError:
+            decompressor = zstandard.ZstdDecompressor(dict_data=self._dictionaries[frame.dict_id])
+        expanded = decompressor.decompress(payload)
+        free.append(decompressor)
+        return expanded
+
+
+def train(samples: Iterable[bytes], size: int = 16384) -> bytes:
+    """A dictionary of up to ``size`` bytes for ``Region(dictionary=…)``, from some hundred values as they are encoded.
+
+    ValueError if that is not enough to learn from."""
+    try:
+        return zstandard.train_dictionary(size, list(samples)).as_bytes()
+    except zstandard.ZstdError as error:
+        raise ValueError(f"no dictionary can be trained on these samples, give more of them: {error}") from None
+
+
+def _dictionary(data: bytes) -> zstandard.ZstdCompressionDict:
+    made = zstandard.ZstdCompressionDict(data)
+    if not made.dict_id():
+        raise ValueError("a dictionary is made by mailgenius.cache.codec.train: this one has no number")
+    return made
+
+
+def _as_bytes(value: Any) -> bytes:
+    if type(value) is not bytes:
+        raise TypeError(f'the values of a "raw" region are bytes, not {type(value).__name__}')
+    return value
