@@ -23,6 +23,8 @@ SHELLS: dict[str, str] = {
     "importer/job": "the clock, and all of the above",
     "importer/run": "paths",
     "importer/aio": "threads, connections",
+    "cache/aio": "tasks",
+    "cache/threads": "threads, the clock",
     "address/files": "files: lists of domains and roles",
     "config": "the environment and mailgenius.toml",
     "link/_async": "connections, the clock",

@@ -31,7 +31,7 @@ _NOT_READ = {1: "foreign", 2: "format", 3: "damaged"}
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
-    """A value as it was stored. Times in seconds: ``made`` since 1970, ``fresh`` after that, ``load`` what its load took."""
+    """A value as it was stored. Seconds: ``made`` since 1970, ``fresh`` after that, ``load`` what its load took."""
 
     value: Any
     made: float
@@ -42,9 +42,9 @@ class Found(msgspec.Struct, frozen=True, gc=False):
 
 class Codec:
     """One region's values. ``misses`` counts what was found and not taken, by reason: "foreign" (no envelope of ours),
-    "format" (of another version), "damaged" (or another key's), "form" (another serializer or flag), "type" (another type's,
-    or not of the type), "dictionary" (compressed with one that is not known here), "expansion" (not decompressible, or too
-    large)."""
+    "format" (of another version), "damaged" (or another key's), "form" (another serializer or flag), "type" (another
+    type's, or not of the type), "dictionary" (compressed with one that is not known here), "expansion" (not decompressible,
+    or too large)."""
 
     def __init__(self, region: Region) -> None:
         self.misses: Counter[str] = Counter()
@@ -57,8 +57,8 @@ class Codec:
         elif region.serializer == "json":
             self._encode, self._decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(region.type).decode
         self._compress_from = MAX_EXPANDED if region.compress_from is None else region.compress_from
-        self._dictionary = _dictionary(region.dictionary) if region.dictionary is not None else None
-        known = [_dictionary(old) for old in region.old_dictionaries]
+        self._dictionary = zstandard.ZstdCompressionDict(region.dictionary) if region.dictionary is not None else None
+        known = [zstandard.ZstdCompressionDict(old) for old in region.old_dictionaries]
         known += [self._dictionary] if self._dictionary is not None else []
         self._dictionaries: dict[int, zstandard.ZstdCompressionDict | None] = {d.dict_id(): d for d in known}
         self._dictionaries[0] = None
@@ -136,13 +136,6 @@ def train(samples: Iterable[bytes], size: int = 16384) -> bytes:
         return zstandard.train_dictionary(size, list(samples)).as_bytes()
     except zstandard.ZstdError as error:
         raise ValueError(f"no dictionary can be trained on these samples, give more of them: {error}") from None
-
-
-def _dictionary(data: bytes) -> zstandard.ZstdCompressionDict:
-    made = zstandard.ZstdCompressionDict(data)
-    if not made.dict_id():
-        raise ValueError("a dictionary is made by mailgenius.cache.codec.train: this one has no number")
-    return made
 
 
 def _as_bytes(value: Any) -> bytes:

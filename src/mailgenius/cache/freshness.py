@@ -1,8 +1,8 @@
 """What is to be done with a value that was found: pure functions of its times, the policy, the clock and chance.
 
-Times are seconds since 1970, by the clocks of whoever wrote and whoever reads. They are compared only to decide when to load
-again; how long a value exists is the server's to count (``PX``), so that a wrong clock makes values older or younger to the
-reader, and never lets one live for ever.
+Times are seconds since 1970, by the clocks of whoever wrote and whoever reads. They are compared only to decide when to
+load again; how long a value exists is the server's to count (``PX``), so that a wrong clock makes values older or younger
+to the reader, and never lets one live for ever.
 """
 
 from __future__ import annotations

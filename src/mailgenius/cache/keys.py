@@ -8,8 +8,8 @@
     lead:({BR},vip  lead:%{42}   keys of a region that keeps together what begins with the same part
 
 No two (region, version, tenant, key) have the same name. No prefix of a region begins another's (``policy``). What follows
-the prefix begins with ``%``, ``(`` or ``#`` only in the forms above; each of them says where its parts end: a tenant and the
-parts of a tuple are escaped. And a plain key is the rest, as it is.
+the prefix begins with ``%``, ``(`` or ``#`` only in the forms above; each of them says where its parts end: a tenant and
+the parts of a tuple are escaped. And a plain key is the rest, as it is.
 
 In a Redis Cluster, what stands in the first pair of braces decides where a key lives (``{}`` counts as none). Braces are
 put by the policy alone (``together``): those of a key would let whoever chooses keys put them all on one node.
@@ -33,7 +33,9 @@ _MARKS = frozenset("%(#")
 _ESCAPES = str.maketrans({char: f"%{ord(char):02X}" for char in "%#,:{}"})
 
 
-def namer(prefix: str, version: int = 0, tenant: str | int | None = None, together: str = "key") -> Callable[[Key], str]:
+def namer(
+    prefix: str, version: int = 0, tenant: str | int | None = None, together: str = "key"
+) -> Callable[[Key], str]:
     """The function that makes names of keys in one region, for one tenant.
 
     ``together``: whose values live on one node of a Cluster: "tenant", all of a tenant; "first", those whose keys begin
@@ -77,10 +79,10 @@ def _with_first(key: Key) -> str:
     """``(`` and a tuple, ``%`` and any other key; the first part in braces."""
     many = isinstance(key, tuple)
     first, *others = _parts(key if isinstance(key, tuple) else (key,))
+    if len(first) > _SHORT:  # the same in both forms, or what begins with it would live on two nodes
+        first = f"#{_digest(first)}"
     form = ("(" if many else "%") + ",".join([f"{{{first}}}", *others])
-    if len(form.encode()) <= MAX_KEY:
-        return form
-    return f"#{{{first if len(first) <= _SHORT else _digest(first)}}}{_digest(form)}"
+    return form if len(form.encode()) <= MAX_KEY else f"#{{{first}}}{_digest(form)}"
 
 
 def _parts(key: tuple[str | int, ...]) -> list[str]:

@@ -20,6 +20,8 @@ __all__ = ["SOURCE_REGIONS", "Region", "check_regions"]
 MIB = 1 << 20
 #: Names under it are ours: locks, tags, streams.
 RESERVED = "mg:"
+#: What a trained dictionary begins with (RFC 8878, section 5).
+DICTIONARY = b"\x37\xa4\x30\xec"
 _YEAR = 366 * 86400.0
 _PREFIX = re.compile(r"[^\s{}%\x00-\x1f]+")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
@@ -34,7 +36,7 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     prefix: str = ""
     # How long a value is fresh.
     ttl: float = 300.0
-    # Up to this part (0.1: 10 %) a value's time is longer or shorter, so that what was stored together does not end together.
+    # Up to this part (0.1: 10 %) a value's time is longer or shorter: what was stored together does not end together.
     jitter: float = 0.1
     # How long "there is none" (None) is remembered; 0: it is not; None: as long as a value.
     negative_ttl: float | None = None
@@ -117,7 +119,9 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         if self.negative_ttl is not None and self.negative_ttl > self.ttl:
             self._refuse("negative_ttl", f"{self.negative_ttl:g} is more than ttl ({self.ttl:g})")
         if self.fail_safe and self.fail_safe < self.stale_for:
-            self._refuse("fail_safe", f"{self.fail_safe:g} is less than stale_for ({self.stale_for:g}); both begin at ttl")
+            self._refuse(
+                "fail_safe", f"{self.fail_safe:g} is less than stale_for ({self.stale_for:g}); both begin at ttl"
+            )
         if self.soft_timeout is not None:
             if not self.kept:
                 self._refuse("soft_timeout", "there is no stale value to serve; set fail_safe or stale_for")
@@ -135,6 +139,9 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             self._within("compress_from", self.compress_from, 0, 1 << 40)
         elif self.dictionary is not None:
             self._refuse("dictionary", "nothing is compressed (compress_from is none)")
+        for name, given in (("dictionary", (self.dictionary,)), ("old_dictionaries", self.old_dictionaries)):
+            if any(data is not None and not data.startswith(DICTIONARY) for data in given):
+                self._refuse(name, "is none that codec.train made")
         if self.serializer == "raw":
             if self.type not in (Any, bytes):
                 self._refuse("type", f'"raw" values are bytes, not {self.type!r}')
