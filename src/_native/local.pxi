@@ -7,130 +7,9 @@
 # No lock is held, and nothing is half done, while Python code may run. Values may have finalizers, and these may call the
 # store: what leaves it is chained up and let go after the critical section (see histogram.pxi). Nothing inside one makes an
 # object that the garbage collector tracks, which in CPython 3.11 could run it there and then.
-#
-# Queues and tags are circular lists through the slots themselves, without references: a slot belongs to the dict. One that
-# dies in there all the same (the collector empties the dict of a store in a cycle) takes itself out.
-from cpython.dict cimport PyDict_DelItem, PyDict_GetItemWithError, PyDict_SetItem
-from cpython.object cimport PyObject, PyObject_Hash
-from cpython.ref cimport Py_DECREF, Py_INCREF
-
-cdef extern from "time.h" nogil:
-    int CLOCK_MONOTONIC_COARSE
+include "local_slots.pxi"
 
 __all__ += ["LocalStore"]
-
-cdef enum:
-    MARKS = 4096         # of invalidations, by hash
-    GHOSTS = 1024        # remembered at least
-    LOOKS = 128          # slots that one eviction may look at: a bound on how long it takes
-    BURIED = 16          # cleared entries that each put lets go
-    PROMOTED = 1         # hits in the small queue that lead to the main one
-    FREQUENT = 3         # hits are counted up to here
-    ENTRY = 272          # bytes of an entry beside its key's text and its value, at the mean load of a dict
-    TAG = 48             # bytes of a tag of an entry
-
-cdef int64_t NEVER = 0x7fffffffffffffff
-cdef uint64_t TAGGED = 0x9e3779b97f4a7c15  # keeps marks of tags apart from those of keys with the same text
-
-ctypedef struct node:
-    node *prev
-    node *next
-    PyObject *slot  # NULL: the head of a queue
-
-ctypedef struct tag_link:
-    tag_link *prev
-    tag_link *next
-    PyObject *slot
-    PyObject *tag  # owned; NULL: the head of a tag, or not yet in one
-
-
-cdef inline void unlink(node *n) noexcept:
-    n.prev.next, n.next.prev = n.next, n.prev
-    n.prev = n.next = NULL
-
-
-cdef inline void push(node *head, node *n) noexcept:
-    n.prev, n.next = head, head.next
-    head.next.prev = n
-    head.next = n
-
-
-@cython.final
-@cython.no_gc
-cdef class _Tag:
-    cdef str name
-    cdef tag_link head
-
-    def __cinit__(self):
-        self.head.prev = self.head.next = &self.head
-
-
-@cython.final
-cdef class _Slot:
-    cdef node queued
-    cdef str key
-    cdef object value
-    cdef int64_t fresh, gone  # until when, in nanoseconds of the store's clock
-    cdef Py_ssize_t size
-    cdef uint64_t hash
-    cdef tag_link *links
-    cdef uint32_t tags
-    cdef uint8_t hits
-    cdef bint main
-
-    def __cinit__(self):
-        self.queued.slot = <PyObject *>self
-
-    def __dealloc__(self):
-        if self.queued.next != NULL:
-            unlink(&self.queued)
-        untagged(self, None)
-        mg_free(self.links)
-
-
-cdef void untagged(_Slot slot, dict tags) noexcept:
-    # Out of the lists of its tags; tags that nothing has any more are taken out of ``tags``.
-    cdef tag_link *link
-    cdef _Tag tag
-    cdef uint32_t i
-    for i in range(slot.tags):
-        link = &slot.links[i]
-        if link.tag == NULL:
-            continue
-        tag = <_Tag>link.tag
-        link.prev.next, link.next.prev = link.next, link.prev
-        if tags is not None and tag.head.next == &tag.head and PyDict_GetItemWithError(tags, tag.name) == link.tag:
-            PyDict_DelItem(tags, tag.name)
-        link.tag = NULL
-        Py_DECREF(tag)
-
-
-cdef inline int64_t coarse() noexcept:
-    # Some milliseconds late, at a fourth of the price of CLOCK_MONOTONIC.
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now)
-    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
-
-
-cdef inline int64_t later(int64_t now, double seconds) noexcept:
-    return now + <int64_t>(seconds * 1e9) if seconds < 4e9 else NEVER
-
-
-cdef str as_text(object key):
-    if type(key) is str:
-        return <str>key
-    if type(key) is bytes:  # as the server names it; what is not UTF-8 is equal to no other key
-        return (<bytes>key).decode("utf-8", "surrogateescape")
-    raise TypeError(f"a key of a local store is a str, or its UTF-8 bytes, not {type(key).__name__}")
-
-
-cdef void let_go(PyObject *dead) noexcept:
-    cdef PyObject *following
-    while dead != NULL:
-        following = <PyObject *>(<_Slot>dead).queued.next
-        (<_Slot>dead).queued.next = NULL
-        Py_DECREF(<object>dead)
-        dead = following
 
 
 @cython.no_gc_clear
@@ -153,9 +32,7 @@ cdef class LocalStore:
     cdef node small, main   # newest first
     cdef Py_ssize_t max_bytes, small_bytes, main_bytes, doomed_bytes
     cdef Py_ssize_t main_count
-    cdef uint64_t *ghosts
-    cdef uint64_t ghost_mask
-    cdef uint32_t ghost_clock
+    cdef _Ghosts ghosts
     cdef uint64_t sequence, cleared
     cdef uint64_t[MARKS] marks
     cdef uint64_t hits, stale, misses, expired, evicted, invalidated, refused, too_large
@@ -170,24 +47,13 @@ cdef class LocalStore:
         self.max_bytes = max_bytes
         self.small.prev = self.small.next = &self.small
         self.main.prev = self.main.next = &self.main
-        self.ghost_clock = <uint32_t>1 << 31
-        self.remember_more(GHOSTS)
-        if self.ghosts == NULL:
-            raise MemoryError("mailgenius: no memory for a local store")
+        self.ghosts = _Ghosts.__new__(_Ghosts)
 
     def __dealloc__(self):
-        for head in range(2):
-            self.abandon(&self.main if head else &self.small)
-        mg_free(self.ghosts)
-
-    cdef void abandon(self, node *head) noexcept:
-        # Slots may outlive the store by a moment.
-        cdef node *n = head.next
-        cdef node *following
-        while n != NULL and n != head:
-            following = n.next
-            n.prev = n.next = NULL
-            n = following
+        # Slots outlive the store by a moment, and its two heads are in the store.
+        if self.small.next != NULL:
+            behead(&self.small)
+            behead(&self.main)
 
     cdef int64_t asked(self) except? -1:
         return <int64_t>(<double>self.clock() * 1e9)
@@ -318,7 +184,7 @@ cdef class LocalStore:
                     self.too_large += 1
                 else:
                     if old == NULL:
-                        slot.main = self.is_ghost(slot.hash)
+                        slot.main = self.ghosts.has(slot.hash, <uint64_t>self.main_count)
                     while self.small_bytes + self.main_bytes + self.doomed_bytes + size > self.max_bytes:
                         if not self.evict(now, &dead):
                             break
@@ -395,18 +261,12 @@ cdef class LocalStore:
             self.invalidated += len(self.entries)
             self.doomed_bytes += self.small_bytes + self.main_bytes
             self.small_bytes = self.main_bytes = self.main_count = 0
-            # The slots stay linked to one another, without a head. (No queue is read that way any more.)
-            self.behead(&self.small)
-            self.behead(&self.main)
+            behead(&self.small)
+            behead(&self.main)
             self.entries, entries = entries, self.entries
             self.tags, tags = tags, self.tags
             self.doomed.append(tags)
             self.doomed.append(entries)
-
-    cdef void behead(self, node *head) noexcept:
-        if head.next != head:
-            head.prev.next, head.next.prev = head.next, head.prev
-            head.prev = head.next = head
 
     def sweep(self, Py_ssize_t count=1000):
         """Lets go up to ``count`` of the values that were cleared; whether there are more."""
@@ -512,7 +372,7 @@ cdef class LocalStore:
                     looks += 1
                     continue
                 if there:
-                    self.remember(slot.hash)
+                    self.ghosts.add(slot.hash, <uint64_t>len(self.entries))
             elif self.main.next != &self.main:
                 slot = <_Slot>self.main.prev.slot
                 there = now < slot.gone
@@ -530,28 +390,6 @@ cdef class LocalStore:
                 self.expired += 1
             self.detach(slot, dead)
             return True
-
-    # -- ghosts: hashes of what the small queue let go. Forgotten after as many others as the main queue holds.
-
-    cdef void remember(self, uint64_t hashed) noexcept:
-        if <uint64_t>len(self.entries) > self.ghost_mask:
-            self.remember_more(2 * (self.ghost_mask + 1))
-        self.ghost_clock += 1
-        self.ghosts[hashed & self.ghost_mask] = hashed >> 32 << 32 | self.ghost_clock
-
-    cdef bint is_ghost(self, uint64_t hashed) noexcept:
-        cdef uint64_t ghost = self.ghosts[hashed & self.ghost_mask]
-        cdef uint32_t age = self.ghost_clock - <uint32_t>ghost
-        return ghost >> 32 == hashed >> 32 and age <= <uint64_t>self.main_count
-
-    cdef void remember_more(self, uint64_t count) noexcept:
-        # Those of before are forgotten. Without memory, it remembers as many as it did.
-        cdef uint64_t *ghosts = <uint64_t *>mg_alloc(count * sizeof(uint64_t))
-        if ghosts != NULL:
-            memset(ghosts, 0, count * sizeof(uint64_t))
-            mg_free(self.ghosts)
-            self.ghosts = ghosts
-            self.ghost_mask = count - 1
 
     # -- what is there
 
@@ -574,12 +412,3 @@ cdef class LocalStore:
     @property
     def max_bytes(self):
         return self.max_bytes
-
-
-cdef tuple LOCAL_STATS = (
-    "entries", "bytes", "tags", "hits", "stale", "misses", "expired", "evicted", "invalidated", "refused", "too_large",
-)
-
-
-cdef inline object seconds_until(int64_t then, int64_t now):
-    return float("inf") if then == NEVER else <double>(then - now) / 1e9

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from mailgenius._native import seal, unseal
 from mailgenius.cache import Region
-from mailgenius.cache.codec import Codec, Found, train
+from mailgenius.cache.codec import Codec, Found, Tags, train
 from mailgenius.cache.schema import fingerprint
 
 
@@ -68,6 +68,17 @@ def test_round_trip(lead: Lead | None, serializer: str, compress_from: int | Non
     data = made.encode("lead:1", lead, made=1.7e9, fresh=300, load=0.25, version=7)
     assert made.decode("lead:1", data) == Found(lead, 1.7e9, 300, 0.25, 7)
     assert not made.misses
+
+
+@given(LEADS | st.none(), st.lists(st.tuples(st.text(), st.binary(max_size=8)), max_size=4).map(tuple))
+def test_tags(lead: Lead | None, tags: Tags) -> None:
+    for compress_from in (None, 0):
+        made = codec(type=Lead, compress_from=compress_from)
+        found = made.decode("k", made.encode("k", lead, made=1.0, fresh=1.0, tags=tags))
+        assert found == Found(lead, 1.0, 1.0, 0.0, 0, tags)
+    for payload in (b"", b"\x05\x00\x00\x00\x90", b"\x01\x00\x00\x00\x01"):
+        assert made.decode("k", seal("k", payload, 5, 1, fingerprint(Lead), 1.0, 1.0)) is None
+    assert reasons(made) == {"form": 3}
 
 
 def test_bytes() -> None:
@@ -150,7 +161,7 @@ def test_a_value_that_is_not_of_the_type() -> None:
     for payload in (wrong, b"", b"\x81", msgspec.msgpack.encode({"n": "x"}), wrong + b"\x00"):
         assert made.decode("k", seal("k", payload, 0, 1, fingerprint(Strict), 1.0, 1.0)) is None
     assert reasons(made) == {"type": 5}
-    assert made.decode("k", seal("k", wrong, 4, 1, fingerprint(Strict), 1.0, 1.0)) is None
+    assert made.decode("k", seal("k", wrong, 8, 1, fingerprint(Strict), 1.0, 1.0)) is None
     assert reasons(made) == {"type": 5, "form": 1}
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import zstandard
@@ -21,12 +21,17 @@ from mailgenius._native import seal, unseal
 from .policy import Region
 from .schema import fingerprint
 
-__all__ = ["Codec", "Found", "train"]
+__all__ = ["Codec", "Found", "Tags", "train"]
 
-NULL, ZSTD = 1, 2  # flags
+#: Tags of a value, each with the token that it had when the load began: another one now means that it was invalidated.
+Tags: TypeAlias = tuple[tuple[str, bytes], ...]
+
+NULL, ZSTD, TAGS = 1, 2, 4  # flags
 SERIALIZERS: Final = {"raw": 0, "msgpack": 1, "json": 2}
 MAX_EXPANDED = 64 << 20  # bytes: a value beyond is not read, and not compressed
 SAVES = 8  # compressed is kept if it saves one part in so many
+_encode_tags = msgspec.msgpack.Encoder().encode
+_decode_tags = msgspec.msgpack.Decoder(Tags).decode
 _NOT_READ = {1: "foreign", 2: "format", 3: "damaged"}
 
 
@@ -38,6 +43,7 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     fresh: float
     load: float
     version: int
+    tags: Tags = ()
 
 
 class Codec:
@@ -65,45 +71,72 @@ class Codec:
         self._compressors: list[zstandard.ZstdCompressor] = []
         self._decompressors: dict[int, list[zstandard.ZstdDecompressor]] = {d: [] for d in self._dictionaries}
 
-    def encode(self, name: str, value: Any, *, made: float, fresh: float, load: float = 0.0, version: int = 0) -> bytes:
+    def encode(
+        self,
+        name: str,
+        value: Any,
+        *,
+        made: float,
+        fresh: float,
+        load: float = 0.0,
+        version: int = 0,
+        tags: Tags = (),
+    ) -> bytes:
         """``value`` to be stored under ``name``. TypeError if it is not of a kind that can be stored."""
         if value is None:
-            return seal(name, b"", NULL, self._serializer, self._type, made, fresh, load, version)
-        payload = self._encode(value)
-        flags = 0
-        if self._compress_from <= len(payload) < MAX_EXPANDED:
-            smaller = self._compressed(payload)
-            if len(smaller) <= len(payload) - len(payload) // SAVES:
-                payload, flags = smaller, ZSTD
+            payload, flags = b"", NULL
+        else:
+            payload, flags = self._encode(value), 0
+            if self._compress_from <= len(payload) < MAX_EXPANDED:
+                smaller = self._compressed(payload)
+                if len(smaller) <= len(payload) - len(payload) // SAVES:
+                    payload, flags = smaller, ZSTD
+        if tags:
+            front = _encode_tags(tags)
+            payload, flags = len(front).to_bytes(4, "little") + front + payload, flags | TAGS
         return seal(name, payload, flags, self._serializer, self._type, made, fresh, load, version)
 
     def decode(self, name: str, data: bytes) -> Found | None:
         """What is stored under ``name``. None: it cannot be taken, and ``misses`` says why."""
+        found = self._read(name, data)
+        if isinstance(found, str):
+            self.misses[found] += 1
+            return None
+        return found
+
+    def _read(self, name: str, data: bytes) -> Found | str:
         read = unseal(name, data)
         if isinstance(read, int):
-            return self._missed(_NOT_READ[read])
+            return _NOT_READ[read]
         payload, flags, serializer, kind, made, fresh, load, version = read
-        if serializer != self._serializer or flags & ~(NULL | ZSTD):
-            return self._missed("form")
+        if serializer != self._serializer or flags & ~(NULL | ZSTD | TAGS):
+            return "form"
         if kind != self._type:
-            return self._missed("type")
+            return "type"
+        tags: Tags = ()
         if flags:
+            if flags & TAGS:
+                end = 4 + int.from_bytes(payload[:4], "little")
+                if end > len(payload):
+                    return "form"
+                try:
+                    tags, payload = _decode_tags(payload[4:end]), payload[end:]
+                except msgspec.DecodeError:
+                    return "form"
             if flags & NULL:
-                return Found(None, made, fresh, load, version)
-            try:
-                payload = self._expanded(payload)
-            except KeyError:
-                return self._missed("dictionary")
-            except zstandard.ZstdError:
-                return self._missed("expansion")
+                return Found(None, made, fresh, load, version, tags)
+            if flags & ZSTD:
+                try:
+                    payload = self._expanded(payload)
+                except KeyError:
+                    return "dictionary"
+                except zstandard.ZstdError:
+                    return "expansion"
         try:
             value = self._decode(payload)
-        except (msgspec.DecodeError, ValueError, TypeError, RecursionError):  # also of a __post_init__
-            return self._missed("type")
-        return Found(value, made, fresh, load, version)
-
-    def _missed(self, reason: str) -> None:
-        self.misses[reason] += 1
+        except Exception:  # msgspec's own, and whatever a __post_init__ raises
+            return "type"
+        return Found(value, made, fresh, load, version, tags)
 
     def _compressed(self, payload: bytes) -> bytes:
         try:

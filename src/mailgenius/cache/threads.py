@@ -72,7 +72,8 @@ class Flights:
         try:
             if mine:
                 self._thread(key, flight, do)
-            return self._wait(key, flight, wait)
+            given: _T = self._wait(key, flight, wait)
+            return given
         finally:
             del self._waiting[caller]
 
