@@ -50,7 +50,7 @@ LEADS = st.builds(
     st.integers(-(2**63), 2**63 - 1),
     st.text(),
     st.lists(st.text(), max_size=4),
-    st.none() | st.floats(allow_nan=False),
+    st.none() | st.floats(allow_nan=False, allow_infinity=False),
 )
 
 

@@ -82,6 +82,7 @@ class Flights:
             del self._waiting[caller]
             if timer is not None:
                 timer.cancel()
+            del flight, waiter  # they hold the error, whose traceback holds this frame
 
     def start(self, key: Hashable, do: Callable[[], Awaitable[Any]], *, limit: float | None = None) -> bool:
         """Begins a load that nobody waits for; its error is nobody's. False: one is under way."""

@@ -40,7 +40,7 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     jitter: float = 0.1
     # How long "there is none" (None) is remembered; 0: it is not; None: as long as a value.
     negative_ttl: float | None = None
-    # Form of a value: "msgpack" and "json" of `type`, or "raw" bytes.
+    # Form of a value: "msgpack" and "json" of `type`, or "raw" bytes. JSON has no infinity and no NaN: they become null.
     serializer: Literal["msgpack", "json", "raw"] = "msgpack"
     # What values are: any type that msgspec knows. What is found in another form is a miss.
     type: Any = Any
