@@ -1,7 +1,7 @@
 """Types of the compiled core. Each section mirrors one .pxi of src/_native."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Self, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -260,6 +260,14 @@ def seal(
 def unseal(key: str, data: bytes) -> tuple[bytes, int, int, int, float, float, float, int] | int: ...
 
 __all__ += ["seal", "unseal"]
+
+# names.pxi
+@final
+class Namer:
+    def __new__(cls, start: str, other: Callable[[Any], str]) -> Self: ...
+    def __call__(self, key: Any) -> str: ...
+
+__all__ += ["Namer"]
 
 # sort.pxi
 @disjoint_base

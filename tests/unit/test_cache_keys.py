@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mailgenius.cache.keys import MAX_KEY, Key, namer
+from mailgenius._native import Namer
+from mailgenius.cache.keys import MAX_KEY, Key, _plain, namer
 
 TEXT = st.text(st.sampled_from("ab1:,%#({}@v\u00e9") | st.characters(exclude_categories=["Cs"]), max_size=6)
 LONG = TEXT.map(lambda text: text * 60)
@@ -53,6 +54,12 @@ def test_names_are_short_and_valid(space: tuple, key: Key, together: str) -> Non
     assert name.startswith("r:")
     assert len(name.encode()) <= 2 + MAX_KEY + 80
     assert name.encode().decode() == name
+
+
+@settings(max_examples=500)
+@given(KEY | st.integers(-(2**70), 2**70) | st.text(st.characters(max_codepoint=127), max_size=60))
+def test_the_compiled_core_makes_the_same_names(key: Key) -> None:
+    assert Namer("é:", _plain)(key) == "é:" + _plain(key)
 
 
 @given(KEY)

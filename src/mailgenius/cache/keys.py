@@ -21,6 +21,8 @@ import hashlib
 from collections.abc import Callable
 from typing import TypeAlias
 
+from mailgenius._native import Namer
+
 __all__ = ["MAX_KEY", "Key", "namer"]
 
 #: What a value is asked for by. The parts of a tuple are never one: ("a", "b") is another key than ("a,b",).
@@ -28,7 +30,6 @@ Key: TypeAlias = str | int | tuple[str | int, ...]
 
 MAX_KEY = 200  # bytes of a key, in its form on the server, beyond which it is hashed
 _SHORT = MAX_KEY // 4  # characters: no more bytes than MAX_KEY
-_FEW_DIGITS = 10**40
 _MARKS = frozenset("%(#")
 _ESCAPES = str.maketrans({char: f"%{ord(char):02X}" for char in "%#,:{}"})
 
@@ -53,19 +54,11 @@ def namer(
         start += ":"
     if together == "first":
         return lambda key: start + _with_first(key)
-
-    def name(key: Key) -> str:
-        if type(key) is str:
-            if len(key) <= _SHORT and "{" not in key and key[:1] not in _MARKS:
-                return f"{start}{key if key.isascii() else _text(key)}"
-        elif type(key) is int and -_FEW_DIGITS < key < _FEW_DIGITS:
-            return f"{start}{key}"
-        return start + _long_form(key)
-
-    return name
+    return Namer(start, _plain)
 
 
-def _long_form(key: Key) -> str:
+def _plain(key: Key) -> str:
+    """A key's part of its name. (For short ASCII text and numbers of 64 bits, ``Namer`` does it by itself.)"""
     if isinstance(key, tuple):
         form = "(" + ",".join(_parts(key))
     else:
