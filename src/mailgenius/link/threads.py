@@ -55,6 +55,19 @@ class Secure(SSLSocket):
         self.close()
 
 
+class Alarm:
+    """Wakes whoever listens. It stays open as long as somebody may read it."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK)
+
+    def ring(self) -> None:
+        os.eventfd_write(self.fd, 1)
+
+    def __del__(self) -> None:
+        os.close(self.fd)
+
+
 class Entry:
     """A request of one caller."""
 
@@ -149,7 +162,7 @@ class Line:
         self._heard = monotonic()
         self._poll = select.poll()
         self._poll.register(sock.fileno(), select.POLLIN)
-        self._alarm = -1  # an eventfd, once somebody waits for pushes
+        self._alarm: Alarm | None = None  # once somebody waits for pushes
         meters.connections += 1
 
     @property
@@ -366,8 +379,8 @@ class Line:
                 self.on_push(push)
             except Exception:
                 _log.exception("on_push failed")  # of whoever wrote it; the connection goes on
-            if self._alarm >= 0:
-                os.eventfd_write(self._alarm, 1)
+            if self._alarm is not None:
+                self._alarm.ring()
 
     def _finish(self, entry: Entry, error: Exception | None) -> None:
         if entry.wake is None:  # its owner leads
@@ -384,19 +397,21 @@ class Line:
 
     def listen(self, timeout: float) -> None:
         """Waits until pushes may have come, and has them handed to ``on_push``."""
-        if self._alarm < 0:
-            self._alarm = os.eventfd(0, os.EFD_NONBLOCK)
-            self._poll.register(self._alarm, select.POLLIN)
+        alarm = self._alarm
+        if alarm is None:
+            alarm = self._alarm = Alarm()
+            self._poll.register(alarm.fd, select.POLLIN)
         if self.closed:
             return
         self._poll.poll(None if timeout == inf else max(timeout, 0.0) * 1000)
-        with contextlib.suppress(OSError, ValueError):  # nothing is there, or it was closed meanwhile
-            os.eventfd_read(self._alarm)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(alarm.fd)
         if self._lead.acquire(False):
             try:
+                if self.closed:
+                    return
                 ready = select.poll()
-                if not self.closed:
-                    ready.register(self._sock.fileno(), select.POLLIN)
+                ready.register(self._sock.fileno(), select.POLLIN)
                 while not self.closed and (
                     ready.poll(0) or (isinstance(self._sock, SSLSocket) and self._sock.pending())
                 ):
@@ -447,12 +462,9 @@ class Line:
         self._on_lost(self, why, in_flight)
 
     def _shut(self) -> None:
-        with contextlib.suppress(OSError):  # wakes who listens
-            socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
         self._sock.close()
-        if self._alarm >= 0:
-            os.close(self._alarm)
-            self._alarm = -1
+        if self._alarm is not None:  # whoever listens does not see that the socket is closed
+            self._alarm.ring()
 
     def close(self, linger: float = 0.0) -> None:
         """Ends it, after waiting up to ``linger`` seconds for replies under way."""
