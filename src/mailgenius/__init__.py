@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ._native import EmailSet
     from .address import EmailCheck, EmailChecks, validate_email, validate_emails
     from .app import AsyncMailgenius, Mailgenius, open, open_async
+    from .cache import AsyncCache, Cache
     from .config import Settings
     from .importer import AsyncImporter, Importer, ImportReport
     from .leads import AsyncLeads, Attribute, Lead, Leads, Segment
@@ -37,12 +38,14 @@ if TYPE_CHECKING:
     from .pool import AsyncPool, Pool
 
 _HOMES = {
+    "AsyncCache": "cache",
     "AsyncImporter": "importer",
     "AsyncLeads": "leads",
     "AsyncMailgenius": "app",
     "AsyncPool": "pool",
     "AsyncRedis": "link",
     "Attribute": "leads",
+    "Cache": "cache",
     "EmailCheck": "address",
     "EmailChecks": "address",
     "EmailSet": "_native",
@@ -62,12 +65,14 @@ _HOMES = {
 }
 
 __all__ = [
+    "AsyncCache",
     "AsyncImporter",
     "AsyncLeads",
     "AsyncMailgenius",
     "AsyncPool",
     "AsyncRedis",
     "Attribute",
+    "Cache",
     "ConfigError",
     "DatabaseUnavailable",
     "EmailCheck",

@@ -26,7 +26,16 @@ from .errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["ImporterSettings", "PoolSettings", "RedisSettings", "Settings", "default_home", "load", "redact"]
+__all__ = [
+    "CacheSettings",
+    "ImporterSettings",
+    "PoolSettings",
+    "RedisSettings",
+    "Settings",
+    "default_home",
+    "load",
+    "redact",
+]
 
 KIB, MIB = 1 << 10, 1 << 20
 ENV_PREFIX = "MAILGENIUS_"
@@ -195,6 +204,26 @@ class RedisSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ConfigError("$.redis.tls_key: is of no use without $.redis.tls_cert")
 
 
+class CacheSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all regions of a cache have in common. A region's own policy is a ``mailgenius.cache.Region``."""
+
+    # Seconds that a call may wait for Redis; then it goes on without.
+    budget: float = 0.05
+    # Values are kept in the process too, and Redis tells it of changes (CLIENT TRACKING).
+    local: bool = True
+    # Seconds between two questions whether Redis is still there to tell. What the process keeps is at most twice that
+    # behind when the network goes silent.
+    heartbeat: float = 1.0
+    # Writes that are kept for Redis while it is down (regions with on_redis_down="keep"); beyond, the region is emptied
+    # when it is back.
+    keep_writes: int = 10_000
+
+    def __post_init__(self) -> None:
+        _require("$.cache.budget", self.budget, 0.001, 60)
+        _require("$.cache.heartbeat", self.heartbeat, 0.05, 60)
+        _require("$.cache.keep_writes", self.keep_writes, 0)
+
+
 class ImporterSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Bounds and parallelism of imports. Sizes are in bytes."""
 
@@ -260,6 +289,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     home: str | None = None
     pool: PoolSettings = PoolSettings()
     redis: RedisSettings = RedisSettings()
+    cache: CacheSettings = CacheSettings()
     importer: ImporterSettings = ImporterSettings()
 
     def __post_init__(self) -> None:
@@ -289,6 +319,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 _SECTIONS: dict[str, type[msgspec.Struct]] = {
     "pool": PoolSettings,
     "redis": RedisSettings,
+    "cache": CacheSettings,
     "importer": ImporterSettings,
 }
 

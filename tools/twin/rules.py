@@ -17,6 +17,8 @@ RULES: dict[str, str] = {
     "aio": "threads",
     "AsyncPool": "Pool",
     "AsyncRedis": "Redis",
+    "AsyncCache": "Cache",
+    "AsyncRegionCache": "RegionCache",
     "AsyncLeads": "Leads",
     "AsyncImporter": "Importer",
     "AsyncMailgenius": "Mailgenius",

@@ -1,0 +1,5 @@
+-- Stores a value if what stands at its name still begins with what the loader saw there: a lease, or an older value.
+-- KEYS: name. ARGV: what was seen, value, milliseconds it lives. 1: stored.
+if redis.call('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+return 1

@@ -1,0 +1,214 @@
+"""What the views of one region share: its policy, its values in this process, how values are read and kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import log
+from random import random
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from mailgenius._native import LocalStore
+from mailgenius.cache.aio import Flights
+from mailgenius.cache.codec import Codec, Found
+from mailgenius.cache.freshness import Verdict, jittered, lifetime, verdict
+from mailgenius.cache.marks import HEAD, LEASE, MISS, WRITERS
+from mailgenius.cache.meters import Meters
+from mailgenius.cache.owed import DROP, Wish
+from mailgenius.cache.policy import Region
+from mailgenius.cache.server_async import DOWN, Server
+from mailgenius.cache.tags_async import TagBook
+from mailgenius.rt import aio as rt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+__all__ = ["ALONE", "Shared", "Sight"]
+
+#: Seconds that a value is kept in the process while the server is down, and nobody tells of changes.
+ALONE = 1.0
+#: Seconds that a load or a write may take and still be stored, if the policy has no hard timeout.
+FENCE = 60.0
+_MARKS = frozenset((LEASE, WRITERS))
+UNKNOWN = 1024  # bytes that a value is taken for whose size is not known
+SMALLEST = 4096  # bytes of a local store that nothing is put into
+
+
+class Sight(msgspec.Struct, frozen=True, gc=False):
+    """What was seen of a name. ``seen``: what a store may replace; empty: nothing was there; None: it may not store."""
+
+    verdict: Verdict
+    value: Any
+    seen: bytes | None
+    ticket: int = 0  # of the local store, from before it was looked at
+
+
+class Shared:
+    """Made by ``AsyncCache``."""
+
+    def __init__(
+        self, policy: Region, server: Server, tags: TagBook, local: bool, clock: Callable[[], float], fake: bool
+    ) -> None:
+        self.policy, self.server, self.tags, self.clock = policy, server, tags, clock
+        self.codec = Codec(policy)
+        self.meters = Meters()
+        self.flights = Flights()
+        self.owed = server.owed
+        self.fence = policy.hard_timeout or FENCE
+        self.fence_ms = int(self.fence * 1000) + 1
+        self.coherent = False
+        self.keeps = local and policy.local_size > 0
+        self.watched: dict[str, list[rt.Event]] = {}  # who waits for a change of a name
+        self._fake = fake
+        self.local = self._store()
+        self.before: LocalStore | None = None  # what was there when we lost touch: for fail_safe alone
+
+    def _store(self) -> LocalStore:
+        size = self.policy.local_size if self.keeps else SMALLEST
+        return LocalStore(size, clock=self.clock) if self._fake else LocalStore(size)
+
+    # -- touch with the server: called by the keeper -----------------------------------------------------------------
+
+    def begin(self) -> None:
+        """From now on we are told of changes. What was read before that is not to be kept."""
+        self.local.clear()
+        self.before = None
+        self.coherent = True
+
+    def end(self) -> None:
+        """We are no longer told."""
+        if self.coherent:
+            self.coherent = False
+            if self.policy.fail_safe:
+                self.before, self.local = self.local, self._store()
+            self.local.clear()
+
+    def changed(self, name: bytes) -> None:
+        self.local.pop(name)
+        if self.watched:
+            for event in self.watched.get(name.decode("utf-8", "replace"), ()):
+                event.set()
+
+    def forked(self) -> None:
+        self.flights, self.watched = Flights(), {}
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def wanted(self, name: str) -> Any:
+        """When writes are owed: the value that the server will be told; ``DOWN``: do not ask the server, ``MISS``: do."""
+        wish = self.owed.wishes.get(name)
+        if wish is None:
+            return DOWN if self.owed.region(self.policy.prefix) else MISS
+        return DOWN if wish.kind == DROP or wish.ends <= self.clock() else wish.value
+
+    async def usable(self, name: str, data: Any) -> Found | None:
+        """The server's reply as a value, however old, whose tags are valid."""
+        if type(data) is not bytes or data[:2] in _MARKS:
+            return None
+        found = self.codec.decode(name, data)
+        if found is not None and found.tags and not await self.tags.valid(found.tags):
+            return None
+        return found
+
+    def left(self, found: Found) -> float:
+        """Seconds that it is fresh; 0 or less: it is not."""
+        now = self.clock()
+        return found.made + found.fresh - now if found.made < now else found.fresh
+
+    def keep(self, local: LocalStore, ticket: int, name: str, found: Found, size: int, fresh: float) -> None:
+        """In the process, if we are told of changes since before it was read (``ticket``)."""
+        if not (self.coherent and self.keeps) or fresh <= 0:
+            return
+        policy = self.policy
+        keep = fresh + policy.kept
+        if policy.local_ttl is not None and policy.local_ttl < fresh:
+            fresh = policy.local_ttl
+        tags: Iterable[str] = [tag for tag, _ in found.tags] if found.tags else ()
+        local.put_if(ticket, name, found.value, size, fresh, keep, tags)
+
+    def keep_alone(self, name: str, value: Any, size: int, fresh: float) -> None:
+        """In the process, for a moment, while the server is down."""
+        if self.keeps and not self.server.redis.available:
+            self.local.put(name, value, size, min(fresh, ALONE), fresh + self.policy.kept)
+
+    def hold(self, name: str, sight: Sight) -> None:
+        """A stale value for a moment, so that what failed to load it is not asked again by every caller."""
+        if self.keeps and (self.coherent or not self.server.redis.available):
+            self.local.put_if(sight.ticket, name, sight.value, UNKNOWN, ALONE, ALONE + self.policy.kept)
+
+    async def look(self, name: str) -> Sight:
+        """What is at a name, and what is to be done about it. It is kept in the process if it may be."""
+        if self.owed.any and (value := self.wanted(name)) is not MISS:
+            return self.reserve(name) if value is DOWN else Sight(Verdict.FRESH, value, None)
+        local = self.local
+        ticket = local.begin()
+        data = await self.server.ask("GET", name)
+        if data is DOWN:
+            self.meters.unavailable += 1
+            return self.reserve(name)
+        return await self.judge(name, data, local, ticket)
+
+    async def judge(self, name: str, data: bytes | None, local: LocalStore, ticket: int) -> Sight:
+        """``look`` at what was read already."""
+        if data is None:
+            self.meters.misses += 1
+            return Sight(Verdict.EXPIRED, MISS, b"")
+        mark = data[:2]
+        seen = data if mark == LEASE else None if mark == WRITERS else data[:HEAD] or None
+        found = await self.usable(name, data)
+        if found is None:
+            self.meters.misses += 1
+            return Sight(Verdict.EXPIRED, MISS, seen)
+        self.meters.hits += 1
+        policy = self.policy
+        chance = 1.0 - random()  # noqa: S311
+        how = verdict(
+            self.clock(),
+            found.made,
+            found.fresh,
+            stale_for=policy.stale_for,
+            fail_safe=policy.fail_safe,
+            load=found.load,
+            beta=policy.early,
+            chance=chance,
+        )
+        if how is Verdict.EXPIRED:
+            return Sight(how, MISS, seen)
+        if how is Verdict.FRESH:
+            self.keep(local, ticket, name, found, len(data), self.soon(found, chance))
+        return Sight(how, found.value, seen, ticket)
+
+    def soon(self, found: Found, chance: float) -> float:
+        """Seconds until this process should look at it again: with early refresh, chance has it look before the end."""
+        left = self.left(found)
+        return left if not self.policy.early else left + self.policy.early * found.load * log(chance)
+
+    def reserve(self, name: str) -> Sight:
+        """Without the server: a stale value of this process, for when it cannot be loaded either."""
+        if self.policy.fail_safe:
+            for store in (self.local, self.before):
+                there = store.look(name) if store is not None else None
+                if there is not None:
+                    return Sight(Verdict.RESERVE, there[0], None, self.local.begin())
+        return Sight(Verdict.EXPIRED, MISS, None)
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def lasts(self, value: Any, ttl: float | None) -> float:
+        """Seconds that a value to be stored is fresh; 0: it is not to be stored."""
+        policy = self.policy
+        if value is None and policy.negative_ttl is not None:
+            if policy.negative_ttl == 0:
+                return 0.0
+            ttl = policy.negative_ttl if ttl is None else min(ttl, policy.negative_ttl)
+        fresh = jittered(policy.ttl if ttl is None else ttl, policy.jitter, random())  # noqa: S311
+        return max(fresh, 0.001)
+
+    def life(self, fresh: float) -> int:
+        """Milliseconds that the server keeps it."""
+        return int(lifetime(fresh, self.policy.stale_for, self.policy.fail_safe) * 1000) + 1
+
+    def owe(self, name: str, wish: Wish) -> None:
+        self.owed.add(name, wish)
+        self.local.pop(name)
