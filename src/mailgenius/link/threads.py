@@ -408,10 +408,10 @@ class Line:
             os.eventfd_read(alarm.fd)
         if self._lead.acquire(False):
             try:
-                if self.closed:
-                    return
+                fd = self._sock.fileno()  # -1: it was closed meanwhile
                 ready = select.poll()
-                ready.register(self._sock.fileno(), select.POLLIN)
+                if fd >= 0:
+                    ready.register(fd, select.POLLIN)
                 while not self.closed and (
                     ready.poll(0) or (isinstance(self._sock, SSLSocket) and self._sock.pending())
                 ):

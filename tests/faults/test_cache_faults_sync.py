@@ -1,0 +1,341 @@
+# Made from test_cache_faults_async.py by `python -m tools.twin`: edit that one.
+"""A cache whose Redis freezes, vanishes, restarts, loses replies: nobody waits beyond the budget, nothing old is read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from time import monotonic, perf_counter
+from typing import Any
+
+import pytest
+
+from mailgenius import Cache, Redis
+from mailgenius.cache import MISS
+from mailgenius.errors import RedisUnavailable
+from mailgenius.rt import threads as rt
+from mailgenius.servers import ValkeyServer, valkey
+from tests.faults.proxy import FaultProxy
+from tests.waiting_sync import coherent, until
+
+BUDGET = 0.05
+SLACK = 0.2  # seconds that a busy machine may be late
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[ValkeyServer]:
+    with valkey(
+        tmp_path / "valkey", port=0, settings={"requirepass": "", "save": "", "enable-debug-command": "yes"}
+    ) as server:
+        yield server
+
+
+def at(server: ValkeyServer) -> tuple[str, int]:
+    """Where it listens."""
+    host, _, port = server.url.rpartition("@")[2].removeprefix("redis://").partition("/")[0].rpartition(":")
+    return host, int(port)
+
+
+@pytest.fixture
+def proxy(own_server: ValkeyServer) -> Iterator[FaultProxy]:
+    with FaultProxy(at(own_server)) as made:
+        yield made
+
+
+def through(proxy: FaultProxy) -> str:
+    return f"redis://127.0.0.1:{proxy.port}"
+
+
+def loaded(key: Any) -> str:
+    return "loaded"
+
+
+def timed(region: Any, key: str) -> tuple[float, Any]:
+    began = perf_counter()
+    value = region.get(key)
+    return perf_counter() - began, value
+
+
+def down_is_cheap(region: Any) -> None:
+    """The first call took its time; these do not."""
+    times = [(timed(region, "absent"))[0] for _ in range(300)]
+    assert median(times) < 50e-6
+
+
+def back(region: Any) -> None:
+    def stored() -> bool:
+        with contextlib.suppress(RedisUnavailable):
+            region.set("back", 1)
+            return bool(region.get("back") == 1)
+        return False
+
+    until(stored)
+
+
+def test_a_frozen_server_costs_one_budget(own_server: ValkeyServer) -> None:
+    with Cache(own_server.url) as cache:
+        region = cache.region("lead")
+        region.set("a", "old")
+        assert region.get("b") is MISS
+        own_server.pause()
+        took, value = timed(region, "b")
+        assert value is MISS
+        assert took < BUDGET + SLACK
+        assert not cache.metrics().available
+        down_is_cheap(region)
+        calls: list[Any] = []
+
+        def load(key: Any) -> str:
+            calls.append(key)
+            return "loaded"
+
+        for _ in range(100):
+            assert region.get_or_load("c", load) == "loaded"
+        assert len(calls) == 1
+        with pytest.raises(RedisUnavailable):
+            region.set("a", "new")
+        own_server.resume()
+        back(region)
+        coherent(cache)
+        assert region.get("a") == "old"
+
+
+def test_a_server_that_was_never_there() -> None:
+    with Cache("redis://127.0.0.1:1") as cache:
+        region = cache.region("lead", on_redis_down="keep")
+        took, value = timed(region, "a")
+        assert value is MISS
+        assert took < BUDGET + SLACK
+        down_is_cheap(region)
+        assert region.get_or_load("a", loaded) == "loaded"
+        assert region.set("b", 1)
+        assert region.get("b") == 1  # this process sees what it wrote
+        assert region.get_many(["b", "c"]) == {"b": 1}
+        assert region.get_or_load("b", loaded) == 1
+        left = region.ttl("b")
+        assert left is not None
+        assert left > 200
+        region.delete("b")
+        assert region.get("b") is MISS
+        region.set_many({"x": 1, "y": 2})
+        assert region.get("y") == 2
+        assert region.delete_many(["x", "y"]) == 0
+        assert region.get_or_load_many(["x", "y"], _many) == {"x": "m", "y": "m"}
+        assert region.get_or_load("t", loaded, tags=["t"]) == "loaded"
+        region.invalidate_tag("t")
+        with pytest.raises(RedisUnavailable):
+            cache.invalidate_tag("t")
+        assert cache.metrics().owed == 4
+
+
+def _many(keys: list[str]) -> dict[str, str]:
+    return dict.fromkeys(keys, "m")
+
+
+def test_a_cable_that_was_pulled(proxy: FaultProxy) -> None:
+    with Cache(through(proxy)) as cache:
+        region = cache.region("lead")
+        region.set("a", 1)
+        proxy.stall()
+        took, value = timed(region, "a")
+        assert value is MISS
+        assert took < BUDGET + SLACK
+        down_is_cheap(region)
+        proxy.mend()
+        back(region)
+        assert region.get("a") == 1
+
+
+def test_a_silent_connection_leaves_nothing_old_for_long(proxy: FaultProxy, own_server: ValkeyServer) -> None:
+    beat = 0.2
+    with Cache(through(proxy), heartbeat=beat) as cache, Redis(own_server.url) as redis:
+        region = cache.region("lead")
+        coherent(cache)
+        region.set("a", "old")
+        until(lambda: _told(cache))
+        until(lambda: _kept(region, "old"))
+        proxy.stall()
+        changed = monotonic()
+        redis.call("SET", "lead:a", "changed")
+        until(lambda: _kept_no_more(region))
+        assert monotonic() - changed < 2 * beat + SLACK
+        assert not cache.coherent
+        proxy.mend()
+        coherent(cache)
+        assert region.get("a") is MISS
+
+
+def _told(cache: Cache) -> bool:
+    return cache.metrics().invalidations > 0
+
+
+def _kept(region: Any, value: str) -> bool:
+    region.get("a")
+    return bool(region.peek("a") == value)
+
+
+def _kept_no_more(region: Any) -> bool:
+    return region.peek("a") is None
+
+
+def test_a_slow_server_is_a_miss(own_server: ValkeyServer) -> None:
+    with Cache(own_server.url, local=False) as cache, Redis(own_server.url, timeout=5) as redis:
+        region = cache.region("lead")
+        region.set("a", 1)
+        sleeping = rt.spawn(redis.call, "DEBUG", "SLEEP", "0.4")
+        until(lambda: _missed(region))
+        assert region.get_or_load("a", loaded) == "loaded"
+        sleeping.join()
+        back(region)
+
+
+def _missed(region: Any) -> bool:
+    took, value = timed(region, "a")
+    assert took < BUDGET + SLACK
+    return value is MISS
+
+
+@pytest.mark.parametrize("bytes_more", [1, 50, 500, 5000])
+def test_connections_that_are_cut(proxy: FaultProxy, bytes_more: int) -> None:
+    with Cache(through(proxy)) as cache:
+        region = cache.region("lead", on_redis_down="keep")
+        coherent(cache)
+        wrote: dict[int, int] = {}
+        proxy.arm(bytes_more, proxy.cut)
+        for n in range(300):
+            region.set(n % 20, n)
+            wrote[n % 20] = n
+            key = (n * 7) % 20
+            assert region.get(key, wrote.get(key)) == wrote.get(key)
+        assert proxy.done.wait(10)
+        until(lambda: _nothing_owed(cache))
+        coherent(cache)
+        for key, value in wrote.items():
+            assert region.get(key, value) == value
+
+
+def _nothing_owed(cache: Cache) -> bool:
+    return not cache.metrics().owed and cache.metrics().available
+
+
+def test_what_was_deleted_meanwhile_does_not_come_back(own_server: ValkeyServer) -> None:
+    with Cache(own_server.url, heartbeat=0.2) as cache, Cache(own_server.url) as other:
+        region, there = (one.region("lead", on_redis_down="keep") for one in (cache, other))
+        there.set_many({"deleted": "old", "set": "old", "both": "old", "written": "old", "tagged": "old"})
+        there.set("tagged", "old", tags=["t"])
+        own_server.pause()
+        assert region.get("deleted") is MISS
+        region.delete("deleted")
+        region.set("set", "new")
+        region.set("both", "new")
+        region.delete("both")
+        database: list[str] = []
+
+        def write(value: str) -> None:
+            database.append(value)
+
+        assert not region.write_through("written", "new", write)
+        assert database == ["new"]
+        region.invalidate_tag("t")
+        own_server.resume()
+
+        def answers() -> bool:
+            # From the moment on at which it answers again, nothing old is read.
+            for key in ("deleted", "both", "written", "tagged"):
+                assert region.get(key) is MISS
+            assert region.get("set") == "new"
+            return not cache.metrics().owed
+
+        until(answers)
+        for key in ("deleted", "both", "written", "tagged"):
+            until(lambda key=key: _gone(there, key))
+        assert there.get("set") == "new"
+        assert cache.metrics().repaid >= 4
+
+
+def _gone(region: Any, key: str) -> bool:
+    return region.get(key) is MISS
+
+
+def test_a_write_through_is_refused_when_the_policy_says_so(own_server: ValkeyServer) -> None:
+    with Cache(own_server.url) as cache:
+        region = cache.region("lead")
+        own_server.pause()
+        wrote: list[str] = []
+
+        def write(value: str) -> None:
+            wrote.append(value)
+
+        for _ in range(2):
+            with pytest.raises(RedisUnavailable):
+                region.write_through("a", "new", write)
+        with pytest.raises(RedisUnavailable):
+            region.delete("a")
+        assert wrote == []
+        own_server.resume()
+
+
+def test_more_writes_than_are_kept_empty_the_region(own_server: ValkeyServer) -> None:
+    with Cache(own_server.url, keep_writes=10, heartbeat=0.2) as cache:
+        region = cache.region("lead", on_redis_down="keep")
+        untouched = cache.region("untouched")
+        region.set_many(dict.fromkeys(range(100), "old"))
+        untouched.set("a", 1)
+        own_server.pause()
+        for n in range(50):
+            region.delete(n)
+        own_server.resume()
+
+        def nothing_old() -> bool:
+            for n in range(50):
+                assert region.get(n) is MISS
+            metrics = cache.metrics()
+            return metrics.available and not metrics.owed and not cache._server.owed.any
+
+        until(nothing_old)
+        assert region.get_many(range(100)) == {}
+        assert untouched.get("a") == 1
+        assert cache.metrics().overflows >= 1
+
+
+def test_a_stale_value_while_everything_is_down(own_server: ValkeyServer) -> None:
+    with Cache(own_server.url, heartbeat=0.2) as cache:
+        region = cache.region("lead", fail_safe=600)
+        coherent(cache)
+        region.set("a", "known")
+        until(lambda: _told(cache))
+        until(lambda: _kept(region, "known"))
+        own_server.pause()
+
+        def lost() -> bool:
+            return not cache.coherent
+
+        until(lost)
+        assert region.peek("a") is None
+
+        def fails(key: str) -> str:
+            raise ConnectionError("the database is down, too")
+
+        assert region.get_or_load("a", fails) == "known"
+        with pytest.raises(ConnectionError):
+            region.get_or_load("b", fails)
+        own_server.resume()
+
+
+def test_a_server_that_restarts(own_server: ValkeyServer) -> None:
+    with Cache(own_server.url) as cache:
+        region = cache.region("lead")
+        coherent(cache)
+        region.set("a", 1)
+        until(lambda: _kept_value(region))
+        rt.blocking(own_server.restart)
+        back(region)
+        coherent(cache)
+        assert region.get_or_load("z", loaded) == "loaded"
+
+
+def _kept_value(region: Any) -> bool:
+    region.get("a")
+    return bool(region.peek("a") == 1)

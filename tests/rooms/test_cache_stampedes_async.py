@@ -1,0 +1,203 @@
+"""Many who ask at once, and values that end: one load, and nobody waits who need not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from mailgenius import AsyncCache
+from mailgenius.cache import MISS
+from mailgenius.errors import LoadTimeout
+from mailgenius.rt import aio as rt
+from mailgenius.servers import ValkeyServer
+from tests.waiting_async import until
+
+LOADER = """
+import sys
+from mailgenius import Cache, Redis
+from concurrent.futures import ThreadPoolExecutor
+url, callers = sys.argv[1], int(sys.argv[2])
+with Redis(url) as redis, Cache(url, budget=10) as cache:
+    region = cache.region("lead", lock=True)
+    def load(key):
+        redis.call("INCR", "loads")
+        redis.blocking("BLPOP", "go", 20)
+        return "loaded"
+    with ThreadPoolExecutor(callers) as pool:
+        futures = [pool.submit(region.get_or_load, "a", load) for _ in range(callers)]
+        redis.call("INCR", "started")
+        assert all(future.result() == "loaded" for future in futures)
+"""
+
+
+class Clock:
+    """Seconds since 1970, as the test says."""
+
+    def __init__(self) -> None:
+        self.now = 1.7e9
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("callers", [100, 1000])
+async def test_one_load_for_all_who_ask(redis_server: ValkeyServer, callers: int) -> None:
+    loads: list[Any] = []
+    go = rt.Event()
+
+    async def load(key: Any) -> str:
+        loads.append(key)
+        assert await rt.wait(go, 20)
+        return "loaded"
+
+    # A crowd may keep the server, or this process, busy for longer than the usual budget.
+    async with AsyncCache(redis_server.url, budget=10) as cache:
+        region = cache.region("lead")
+        asking = [rt.spawn(region.get_or_load, "a", load) for _ in range(callers)]
+
+        async def begun() -> bool:
+            return bool(loads)
+
+        await until(begun)
+        go.set()
+        assert {await one.join() for one in asking} == {"loaded"}
+        assert loads == ["a"]
+        assert await region.get("a") == "loaded"
+
+
+async def test_one_load_in_all_processes(redis_server: ValkeyServer) -> None:
+    programs = [
+        subprocess.Popen([sys.executable, "-c", LOADER, redis_server.url, "25"])  # noqa: ASYNC220 - they run beside us
+        for _ in range(4)
+    ]
+    try:
+
+        async def started() -> bool:
+            return int(redis_server.ask("GET", "started") or 0) == 4 and redis_server.ask("GET", "loads") is not None
+
+        await until(started, 30)
+        redis_server.ask("RPUSH", "go", *["x"] * 100)
+        for program in programs:
+            assert await rt.blocking(program.wait, 30) == 0
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+    assert int(redis_server.ask("GET", "loads")) == 1
+    assert redis_server.ask("EXISTS", "mg:l:lead:a") == 0
+
+
+async def test_a_holder_that_died_is_waited_for_only_so_long(redis_server: ValkeyServer) -> None:
+    redis_server.ask("SET", "mg:l:lead:a", "of somebody dead", "PX", "300")
+
+    async def load(key: Any) -> str:
+        return "loaded"
+
+    async with AsyncCache(redis_server.url) as cache:
+        region = cache.region("lead", lock=True)
+        assert await region.get_or_load("a", load) == "loaded"
+        assert redis_server.ask("EXISTS", "mg:l:lead:a") == 0
+
+
+async def test_a_loader_that_fails_lets_the_lock_go_and_stores_nothing(redis_server: ValkeyServer) -> None:
+    async def fails(key: Any) -> str:
+        raise ValueError("no")
+
+    async def load(key: Any) -> str:
+        return "loaded"
+
+    async with AsyncCache(redis_server.url) as cache:
+        region = cache.region("lead", lock=True)
+        with pytest.raises(ValueError, match="no"):
+            await region.get_or_load("a", fails)
+        assert await region.get("a") is MISS
+        assert await region.get_or_load("a", load) == "loaded"
+
+
+async def test_stale_values_are_served_and_loaded_beside(redis_server: ValkeyServer) -> None:
+    clock, go = Clock(), rt.Event()
+    loads: list[Any] = []
+
+    async def load(key: Any) -> int:
+        loads.append(key)
+        assert len(loads) == 1 or await rt.wait(go, 10)
+        return len(loads)
+
+    async with AsyncCache(redis_server.url, clock=clock) as cache:
+        region = cache.region("lead", ttl=100, jitter=0, stale_for=50)
+        assert await region.get_or_load("a", load) == 1
+        clock.now += 99
+        assert await region.get_or_load("a", load) == 1
+        clock.now += 2
+        for _ in range(10):
+            assert await region.get_or_load("a", load) == 1  # nobody waits
+        assert await region.get("a") is MISS  # who has no loader is told that it is over
+        go.set()
+
+        async def refreshed() -> bool:
+            return bool(await region.get("a") == 2)
+
+        await until(refreshed)
+        assert len(loads) == 2
+        assert cache.metrics().regions["lead"].refreshes == 1
+        clock.now += 151
+        assert await region.get_or_load("a", load) == 3
+
+
+async def test_early_refresh(redis_server: ValkeyServer) -> None:
+    clock = Clock()
+    loads: list[Any] = []
+
+    async def load(key: Any) -> int:
+        loads.append(key)
+        return len(loads)
+
+    async with AsyncCache(redis_server.url, clock=clock, local=False) as cache:
+        region = cache.region("lead", ttl=100, jitter=0, early=100)
+        assert await region.get_or_load("a", load) == 1
+        clock.now += 99.9999999  # any load took longer than the rest of its time, by 100 times
+
+        async def refreshed() -> bool:
+            return bool(await region.get_or_load("a", load) == 2)
+
+        await until(refreshed)
+
+
+async def test_fail_safe_and_soft_and_hard_timeouts(redis_server: ValkeyServer) -> None:
+    clock, go = Clock(), rt.Event()
+
+    async def load(key: Any) -> str:
+        return "loaded"
+
+    async def fails(key: Any) -> str:
+        raise ValueError("no")
+
+    async def slow(key: Any) -> str:
+        await rt.wait(go, 10)
+        return "late"
+
+    async with AsyncCache(redis_server.url, clock=clock) as cache:
+        region = cache.region("lead", ttl=100, jitter=0, fail_safe=500, soft_timeout=0.05, hard_timeout=5, local_size=0)
+        assert await region.get_or_load("a", load) == "loaded"
+        clock.now += 101
+        assert await region.get_or_load("a", fails) == "loaded"
+        assert await region.get_or_load("a", slow) == "loaded"
+        go.set()
+
+        async def came() -> bool:
+            return bool(await region.get("a") == "late")
+
+        await until(came)
+        assert cache.metrics().regions["lead"].stale == 2
+        clock.now += 601
+        with pytest.raises(ValueError, match="no"):
+            await region.get_or_load("a", fails)
+        go.clear()
+        quick = cache.region("quick", hard_timeout=0.05)
+        with pytest.raises(LoadTimeout):
+            await quick.get_or_load("a", slow)
+        go.set()
+        assert await quick.get_or_load("a", load) == "loaded"
