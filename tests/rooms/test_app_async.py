@@ -11,6 +11,7 @@ import pytest
 import mailgenius
 from mailgenius import ConfigError, DatabaseUnavailable, NotFound, SchemaError
 from mailgenius.leads import migrations
+from mailgenius.servers import ValkeyServer
 
 
 @pytest.fixture
@@ -114,3 +115,25 @@ async def test_the_importer(database: str, tmp_path: Path) -> None:
         assert await mg.leads.count("acme") == 0
         with pytest.raises(NotFound):
             await mg.importer.undo(4711)
+
+
+async def test_the_cache_of_an_embedded_valkey(home: str, database: str) -> None:
+    async with mailgenius.open_async(database, home=home) as mg:
+        assert not (Path(home) / "valkey").exists()  # nobody asked for it
+        lead = mg.cache.region("lead")
+        assert mg.cache is mg.cache
+
+        async def load(key: int) -> str:
+            return "loaded"
+
+        assert await lead.get_or_load(1, load) == "loaded"
+        async with mailgenius.open_async(database, home=home) as second:
+            assert await second.cache.region("lead").get(1) == "loaded"
+
+
+async def test_the_cache_of_a_given_redis(database: str, redis_server: ValkeyServer) -> None:
+    url = redis_server.url
+    async with mailgenius.open_async(database, redis_url=url, cache={"local": False, "budget": 1}) as mg:
+        await mg.cache.region("stats", ttl=120, prefix="campaign:stats:", stale_for=60, early=1).set(1, {"opens": 3})
+        assert redis_server.ask("EXISTS", "campaign:stats:1") == 1
+        assert mg.settings.cache.budget == 1

@@ -12,6 +12,7 @@ import pytest
 import mailgenius
 from mailgenius import ConfigError, DatabaseUnavailable, NotFound, SchemaError
 from mailgenius.leads import migrations
+from mailgenius.servers import ValkeyServer
 
 
 @pytest.fixture
@@ -115,3 +116,25 @@ def test_the_importer(database: str, tmp_path: Path) -> None:
         assert mg.leads.count("acme") == 0
         with pytest.raises(NotFound):
             mg.importer.undo(4711)
+
+
+def test_the_cache_of_an_embedded_valkey(home: str, database: str) -> None:
+    with mailgenius.open(database, home=home) as mg:
+        assert not (Path(home) / "valkey").exists()  # nobody asked for it
+        lead = mg.cache.region("lead")
+        assert mg.cache is mg.cache
+
+        def load(key: int) -> str:
+            return "loaded"
+
+        assert lead.get_or_load(1, load) == "loaded"
+        with mailgenius.open(database, home=home) as second:
+            assert second.cache.region("lead").get(1) == "loaded"
+
+
+def test_the_cache_of_a_given_redis(database: str, redis_server: ValkeyServer) -> None:
+    url = redis_server.url
+    with mailgenius.open(database, redis_url=url, cache={"local": False, "budget": 1}) as mg:
+        mg.cache.region("stats", ttl=120, prefix="campaign:stats:", stale_for=60, early=1).set(1, {"opens": 3})
+        assert redis_server.ask("EXISTS", "campaign:stats:1") == 1
+        assert mg.settings.cache.budget == 1

@@ -6,7 +6,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Self
 
-from mailgenius.app.starting import bring_up, embedded
+from mailgenius.app.starting import bring_up, embedded, embedded_redis
 from mailgenius.config import Settings, load
 from mailgenius.leads import AsyncLeads, Migration
 from mailgenius.pool import AsyncPool
@@ -15,6 +15,7 @@ from mailgenius.rt import aio as rt
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from mailgenius.cache import AsyncCache
     from mailgenius.importer import AsyncImporter
     from mailgenius.servers import PostgresServer
 
@@ -55,7 +56,7 @@ async def _opened(settings: Settings, migrate: bool | None) -> AsyncMailgenius:
 
 
 class AsyncMailgenius:
-    """A database with its leads and importer. Made by ``open_async``."""
+    """A database with its leads, importer and cache. Made by ``open_async``."""
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class AsyncMailgenius:
         self.leads = AsyncLeads(pool)
         self._closing = closing
         self._importer: AsyncImporter | None = None
+        self._cache: AsyncCache | None = None
 
     @property
     def importer(self) -> AsyncImporter:
@@ -80,6 +82,27 @@ class AsyncMailgenius:
             self._importer = AsyncImporter(self.pool, self.settings.importer)
             self._closing.push_async_callback(self._importer.close)
         return self._importer
+
+    @property
+    def cache(self) -> AsyncCache:
+        """The cache, with the six regions of ``SOURCE_REGIONS``. Without a Redis URL, the embedded Valkey of the data
+        folder is started (or joined) when this is first used, which takes some tenths of a second."""
+        if self._cache is None:
+            from mailgenius.cache import SOURCE_REGIONS, AsyncCache
+            from mailgenius.link import AsyncRedis
+
+            url = self.settings.redis_url
+            if url is None:
+                server = embedded_redis(self.settings)
+                self._closing.push_async_callback(rt.blocking, server.close)
+                server.start()
+                url = server.url
+            redis = AsyncRedis(url, settings=self.settings.redis)
+            self._closing.push_async_callback(redis.close)
+            self._cache = AsyncCache(redis, SOURCE_REGIONS.values(), settings=self.settings.cache)
+            self._closing.push_async_callback(self._cache.close)
+            self._cache.start()
+        return self._cache
 
     async def migrate(self) -> list[Migration]:
         """Brings the schema up to date; the migrations applied now."""

@@ -7,7 +7,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Any, Self
 
-from mailgenius.app.starting import bring_up, embedded
+from mailgenius.app.starting import bring_up, embedded, embedded_redis
 from mailgenius.config import Settings, load
 from mailgenius.leads import Leads, Migration
 from mailgenius.pool import Pool
@@ -16,6 +16,7 @@ from mailgenius.rt import threads as rt
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from mailgenius.cache import Cache
     from mailgenius.importer import Importer
     from mailgenius.servers import PostgresServer
 
@@ -56,7 +57,7 @@ def _opened(settings: Settings, migrate: bool | None) -> Mailgenius:
 
 
 class Mailgenius:
-    """A database with its leads and importer. Made by ``open``."""
+    """A database with its leads, importer and cache. Made by ``open``."""
 
     def __init__(
         self,
@@ -71,6 +72,7 @@ class Mailgenius:
         self.leads = Leads(pool)
         self._closing = closing
         self._importer: Importer | None = None
+        self._cache: Cache | None = None
 
     @property
     def importer(self) -> Importer:
@@ -81,6 +83,27 @@ class Mailgenius:
             self._importer = Importer(self.pool, self.settings.importer)
             self._closing.callback(self._importer.close)
         return self._importer
+
+    @property
+    def cache(self) -> Cache:
+        """The cache, with the six regions of ``SOURCE_REGIONS``. Without a Redis URL, the embedded Valkey of the data
+        folder is started (or joined) when this is first used, which takes some tenths of a second."""
+        if self._cache is None:
+            from mailgenius.cache import SOURCE_REGIONS, Cache
+            from mailgenius.link import Redis
+
+            url = self.settings.redis_url
+            if url is None:
+                server = embedded_redis(self.settings)
+                self._closing.callback(rt.blocking, server.close)
+                server.start()
+                url = server.url
+            redis = Redis(url, settings=self.settings.redis)
+            self._closing.callback(redis.close)
+            self._cache = Cache(redis, SOURCE_REGIONS.values(), settings=self.settings.cache)
+            self._closing.callback(self._cache.close)
+            self._cache.start()
+        return self._cache
 
     def migrate(self) -> list[Migration]:
         """Brings the schema up to date; the migrations applied now."""

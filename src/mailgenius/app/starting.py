@@ -9,9 +9,9 @@ from mailgenius.pool import AsyncPool, Pool
 
 if TYPE_CHECKING:
     from mailgenius.config import Settings
-    from mailgenius.servers import PostgresServer
+    from mailgenius.servers import PostgresServer, ValkeyServer
 
-__all__ = ["bring_up", "embedded"]
+__all__ = ["bring_up", "embedded", "embedded_redis"]
 
 
 def embedded(settings: Settings) -> PostgresServer:
@@ -19,6 +19,13 @@ def embedded(settings: Settings) -> PostgresServer:
     from mailgenius.servers import PostgresServer  # late: who has a database needs none
 
     return PostgresServer(settings.home_path / "postgres")
+
+
+def embedded_redis(settings: Settings) -> ValkeyServer:
+    """The Valkey of the data folder, not started yet."""
+    from mailgenius.servers import ValkeyServer
+
+    return ValkeyServer(settings.home_path / "valkey")
 
 
 def bring_up(pool: Pool | AsyncPool, change: bool) -> list[Migration]:
