@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 NATIVE := $(wildcard src/_native/*.pyx src/_native/*.pxi src/_native/*.pxd src/_native/CMakeLists.txt \
 	src/_native/kernels/*.c src/_native/kernels/*.h src/_native/kernels/simd/*.h)
 
-.PHONY: help build demo test lint bench bench-import bench-leads faults fuzz scale clean
+.PHONY: help build demo test lint bench bench-import bench-leads bench-cache faults fuzz scale clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -46,6 +46,9 @@ bench-import: $(VENV)/.peers  ## every import figure against its rivals; rewrite
 
 bench-leads: $(VENV)/.peers  ## the pool beside its rivals, questions about 2M leads; rewrites docs/benchmarks.md
 	$(BIN)/python -m benchmarks.bench_leads
+
+bench-cache: $(VENV)/.peers  ## the cache beside clients and caches of Redis; rewrites docs/benchmarks.md
+	$(BIN)/python -m benchmarks.bench_cache
 
 faults: build  ## 100 rounds of kills, cuts and full disks
 	MG_FAULT_ROUNDS=100 $(BIN)/python -m pytest -m faults --timeout 3600

@@ -35,6 +35,12 @@ KINDS = {
         "Instrumentation",
         "The same pool with `pool.statistics` on and off in turns, one caller, medians of many pairs of blocks.",
     ),
+    "cache": (
+        "Cache",
+        "One Valkey of the wheel, reached by TCP, values of 1 KB, runs taken in turns in one process. Rivals get and set "
+        "as they are meant to be used; cashews pickles, aiocache is given the same MessagePack form as ours. Ours checks a "
+        "checksum, the key and the type of each value as well.",
+    ),
     "asgi": (
         "ASGI app",
         "The example app (Starlette, uvicorn) with 100,000 leads, 100 keep-alive users, requests at random times whether "
@@ -201,7 +207,7 @@ def page(results: Results) -> str:
     out = [
         "# Benchmarks",
         "",
-        "<!-- Made by `make bench-import` and `make bench-leads` from benchmarks/targets.toml and what it measured. -->",
+        "<!-- Made by `make bench-import`, `bench-leads`, `bench-cache` from benchmarks/targets.toml and what they measured. -->",
         "",
         f"{sum(bool(v.met) for v in known)} of {len(verdicts)} bars are met, {sum(not v.met for v in known)} are not, "
         f"{len(verdicts) - len(known)} were not measured. Ratios count: the machine is small, virtual and "
