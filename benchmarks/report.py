@@ -207,7 +207,7 @@ def page(results: Results) -> str:
     out = [
         "# Benchmarks",
         "",
-        "<!-- Made by `make bench-import`, `bench-leads`, `bench-cache` from benchmarks/targets.toml and what they measured. -->",
+        "<!-- Made by `make bench-import`, `bench-leads` and `bench-cache` from benchmarks/targets.toml and results. -->",
         "",
         f"{sum(bool(v.met) for v in known)} of {len(verdicts)} bars are met, {sum(not v.met for v in known)} are not, "
         f"{len(verdicts) - len(known)} were not measured. Ratios count: the machine is small, virtual and "

@@ -24,7 +24,7 @@ class Lead(msgspec.Struct, frozen=True):
 @contextlib.asynccontextmanager
 async def two(server: ValkeyServer, **policy: Any) -> AsyncIterator[tuple[Any, Any]]:
     """The same region of two caches that are told of changes, as of two processes."""
-    async with AsyncCache(server.url) as one, AsyncCache(server.url) as other:
+    async with AsyncCache(server.url, budget=5) as one, AsyncCache(server.url, budget=5) as other:
         regions = one.region("lead", **policy), other.region("lead", **policy)
         await coherent(one)
         await coherent(other)
@@ -127,7 +127,7 @@ async def test_what_is_not_there_may_be_remembered_shortly_or_not_at_all(redis_s
     async def load(key: Any) -> None:
         calls.append(key)
 
-    async with AsyncCache(redis_server.url) as cache:
+    async with AsyncCache(redis_server.url, budget=5) as cache:
         never = cache.region("never", negative_ttl=0)
         for _ in range(2):
             assert await never.get_or_load("a", load) is None
@@ -160,7 +160,7 @@ async def test_many_are_loaded_at_once(redis_versions: ValkeyServer) -> None:
 
 async def test_decorated_functions(redis_server: ValkeyServer) -> None:
     calls: list[Any] = []
-    async with AsyncCache(redis_server.url) as cache:
+    async with AsyncCache(redis_server.url, budget=5) as cache:
         region = cache.region("page")
 
         @region.cached(key=lambda country, limit=10: (country, limit), tags=lambda country, limit=10: [country])
@@ -213,7 +213,7 @@ async def test_tags(redis_versions: ValkeyServer) -> None:
 
 
 async def test_a_tag_that_the_server_forgot_is_a_miss(redis_server: ValkeyServer) -> None:
-    async with AsyncCache(redis_server.url, local=False) as cache:
+    async with AsyncCache(redis_server.url, local=False, budget=5) as cache:
         region = cache.region("lead")
         await region.set("a", 1, tags=["x"])
         assert await region.get("a") == 1
@@ -224,7 +224,7 @@ async def test_a_tag_that_the_server_forgot_is_a_miss(redis_server: ValkeyServer
 
 
 async def test_tenants_do_not_meet(redis_server: ValkeyServer) -> None:
-    async with AsyncCache(redis_server.url) as cache:
+    async with AsyncCache(redis_server.url, budget=5) as cache:
         region = cache.region("lead", tenant=True)
         acme, other = region.tenant("acme"), region.tenant("other")
         await acme.set(1, "acme's", tags=["t"])
@@ -239,7 +239,7 @@ async def test_tenants_do_not_meet(redis_server: ValkeyServer) -> None:
 
 
 async def test_regions_are_checked(redis_server: ValkeyServer) -> None:
-    async with AsyncCache(redis_server.url, SOURCE_REGIONS.values()) as cache:
+    async with AsyncCache(redis_server.url, SOURCE_REGIONS.values(), budget=5) as cache:
         assert cache.region("session").policy.ttl == 3600
         assert cache.region("other", ttl=5).policy.ttl == 5
         assert cache.region("other").policy.ttl == 5
@@ -254,7 +254,7 @@ async def test_regions_are_checked(redis_server: ValkeyServer) -> None:
 
 
 async def test_what_is_not_ours_or_of_another_type_is_a_miss(redis_versions: ValkeyServer) -> None:
-    async with AsyncRedis(redis_versions.url) as redis, AsyncCache(redis, local=False) as cache:
+    async with AsyncRedis(redis_versions.url) as redis, AsyncCache(redis, local=False, budget=5) as cache:
         region, raw = cache.region("lead", type=Lead), cache.region("raw", serializer="raw")
         await raw.set(1, b"bytes")
         await redis.call("SET", "lead:1", await redis.get("raw:1") or b"")
@@ -276,7 +276,7 @@ async def test_what_is_not_ours_or_of_another_type_is_a_miss(redis_versions: Val
 
 
 async def test_a_full_server_refuses_and_the_old_value_goes(redis_server: ValkeyServer) -> None:
-    async with AsyncCache(redis_server.url) as cache:
+    async with AsyncCache(redis_server.url, budget=5) as cache:
         region = cache.region("lead")
         await region.set("a", "old")
         redis_server.ask("CONFIG", "SET", "maxmemory", "1")
@@ -305,7 +305,7 @@ async def test_flushing_the_server_flushes_the_process(redis_versions: ValkeySer
 
 
 async def test_a_region_that_comes_later_is_told_of_changes_too(redis_server: ValkeyServer) -> None:
-    async with AsyncCache(redis_server.url) as cache:
+    async with AsyncCache(redis_server.url, budget=5) as cache:
         cache.region("first")
         await coherent(cache)
         later = cache.region("later")
@@ -316,7 +316,7 @@ async def test_a_region_that_comes_later_is_told_of_changes_too(redis_server: Va
 
 
 async def test_without_the_local_layer(redis_server: ValkeyServer) -> None:
-    async with AsyncCache(redis_server.url, local=False) as cache:
+    async with AsyncCache(redis_server.url, local=False, budget=5) as cache:
         region = cache.region("lead")
         await region.set("a", 1)
         assert await region.get("a") == 1
@@ -326,7 +326,9 @@ async def test_without_the_local_layer(redis_server: ValkeyServer) -> None:
 
 async def test_events_and_metrics(redis_server: ValkeyServer) -> None:
     events: list[str] = []
-    cache = AsyncCache(redis_server.url, [Region(name="lead")], on_event=lambda name, why: events.append(name))
+    cache = AsyncCache(
+        redis_server.url, [Region(name="lead")], on_event=lambda name, why: events.append(name), budget=5
+    )
     async with cache:
         await coherent(cache)
         region = cache.region("lead")

@@ -51,7 +51,7 @@ class Database:
 async def processes(server: ValkeyServer, count: int = 2, **policy: Any) -> AsyncIterator[list[Any]]:
     """The same region as so many processes have it."""
     async with contextlib.AsyncExitStack() as stack:
-        caches = [await stack.enter_async_context(AsyncCache(server.url)) for _ in range(count)]
+        caches = [await stack.enter_async_context(AsyncCache(server.url, budget=5)) for _ in range(count)]
         regions = [cache.region("lead", jitter=0, **policy) for cache in caches]
         for cache in caches:
             await coherent(cache)
@@ -280,7 +280,7 @@ async def test_a_writer_whose_time_was_over_does_not_replace_a_newer_version(red
 
 
 async def test_the_news_of_a_change_that_comes_before_tracking_is_on(redis_server: ValkeyServer) -> None:
-    async with AsyncCache(redis_server.url) as cache:
+    async with AsyncCache(redis_server.url, budget=5) as cache:
         region = cache.region("lead")
         ticket = region._shared.local.begin()
         await coherent(cache)

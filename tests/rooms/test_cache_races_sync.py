@@ -52,7 +52,7 @@ class Database:
 def processes(server: ValkeyServer, count: int = 2, **policy: Any) -> Iterator[list[Any]]:
     """The same region as so many processes have it."""
     with contextlib.ExitStack() as stack:
-        caches = [stack.enter_context(Cache(server.url)) for _ in range(count)]
+        caches = [stack.enter_context(Cache(server.url, budget=5)) for _ in range(count)]
         regions = [cache.region("lead", jitter=0, **policy) for cache in caches]
         for cache in caches:
             coherent(cache)
@@ -279,7 +279,7 @@ def test_a_writer_whose_time_was_over_does_not_replace_a_newer_version(redis_ver
 
 
 def test_the_news_of_a_change_that_comes_before_tracking_is_on(redis_server: ValkeyServer) -> None:
-    with Cache(redis_server.url) as cache:
+    with Cache(redis_server.url, budget=5) as cache:
         region = cache.region("lead")
         ticket = region._shared.local.begin()
         coherent(cache)

@@ -70,8 +70,7 @@ async def test_one_load_for_all_who_ask(redis_server: ValkeyServer, callers: int
 
 async def test_one_load_in_all_processes(redis_server: ValkeyServer) -> None:
     programs = [
-        subprocess.Popen([sys.executable, "-c", LOADER, redis_server.url, "25"])  # noqa: ASYNC220 - they run beside us
-        for _ in range(4)
+        await rt.blocking(subprocess.Popen, [sys.executable, "-c", LOADER, redis_server.url, "25"]) for _ in range(4)
     ]
     try:
 
@@ -96,7 +95,7 @@ async def test_a_holder_that_died_is_waited_for_only_so_long(redis_server: Valke
     async def load(key: Any) -> str:
         return "loaded"
 
-    async with AsyncCache(redis_server.url) as cache:
+    async with AsyncCache(redis_server.url, budget=5) as cache:
         region = cache.region("lead", lock=True)
         assert await region.get_or_load("a", load) == "loaded"
         assert redis_server.ask("EXISTS", "mg:l:lead:a") == 0
@@ -109,7 +108,7 @@ async def test_a_loader_that_fails_lets_the_lock_go_and_stores_nothing(redis_ser
     async def load(key: Any) -> str:
         return "loaded"
 
-    async with AsyncCache(redis_server.url) as cache:
+    async with AsyncCache(redis_server.url, budget=5) as cache:
         region = cache.region("lead", lock=True)
         with pytest.raises(ValueError, match="no"):
             await region.get_or_load("a", fails)
@@ -126,7 +125,7 @@ async def test_stale_values_are_served_and_loaded_beside(redis_server: ValkeySer
         assert len(loads) == 1 or await rt.wait(go, 10)
         return len(loads)
 
-    async with AsyncCache(redis_server.url, clock=clock) as cache:
+    async with AsyncCache(redis_server.url, budget=5, clock=clock) as cache:
         region = cache.region("lead", ttl=100, jitter=0, stale_for=50)
         assert await region.get_or_load("a", load) == 1
         clock.now += 99
@@ -155,7 +154,7 @@ async def test_early_refresh(redis_server: ValkeyServer) -> None:
         loads.append(key)
         return len(loads)
 
-    async with AsyncCache(redis_server.url, clock=clock, local=False) as cache:
+    async with AsyncCache(redis_server.url, budget=5, clock=clock, local=False) as cache:
         region = cache.region("lead", ttl=100, jitter=0, early=100)
         assert await region.get_or_load("a", load) == 1
         clock.now += 99.9999999  # any load took longer than the rest of its time, by 100 times
@@ -179,7 +178,7 @@ async def test_fail_safe_and_soft_and_hard_timeouts(redis_server: ValkeyServer) 
         await rt.wait(go, 10)
         return "late"
 
-    async with AsyncCache(redis_server.url, clock=clock) as cache:
+    async with AsyncCache(redis_server.url, budget=5, clock=clock) as cache:
         region = cache.region("lead", ttl=100, jitter=0, fail_safe=500, soft_timeout=0.05, hard_timeout=5, local_size=0)
         assert await region.get_or_load("a", load) == "loaded"
         clock.now += 101

@@ -70,10 +70,7 @@ def test_one_load_for_all_who_ask(redis_server: ValkeyServer, callers: int) -> N
 
 
 def test_one_load_in_all_processes(redis_server: ValkeyServer) -> None:
-    programs = [
-        subprocess.Popen([sys.executable, "-c", LOADER, redis_server.url, "25"])  # noqa: ASYNC220 - they run beside us
-        for _ in range(4)
-    ]
+    programs = [rt.blocking(subprocess.Popen, [sys.executable, "-c", LOADER, redis_server.url, "25"]) for _ in range(4)]
     try:
 
         def started() -> bool:
@@ -97,7 +94,7 @@ def test_a_holder_that_died_is_waited_for_only_so_long(redis_server: ValkeyServe
     def load(key: Any) -> str:
         return "loaded"
 
-    with Cache(redis_server.url) as cache:
+    with Cache(redis_server.url, budget=5) as cache:
         region = cache.region("lead", lock=True)
         assert region.get_or_load("a", load) == "loaded"
         assert redis_server.ask("EXISTS", "mg:l:lead:a") == 0
@@ -110,7 +107,7 @@ def test_a_loader_that_fails_lets_the_lock_go_and_stores_nothing(redis_server: V
     def load(key: Any) -> str:
         return "loaded"
 
-    with Cache(redis_server.url) as cache:
+    with Cache(redis_server.url, budget=5) as cache:
         region = cache.region("lead", lock=True)
         with pytest.raises(ValueError, match="no"):
             region.get_or_load("a", fails)
@@ -127,7 +124,7 @@ def test_stale_values_are_served_and_loaded_beside(redis_server: ValkeyServer) -
         assert len(loads) == 1 or rt.wait(go, 10)
         return len(loads)
 
-    with Cache(redis_server.url, clock=clock) as cache:
+    with Cache(redis_server.url, budget=5, clock=clock) as cache:
         region = cache.region("lead", ttl=100, jitter=0, stale_for=50)
         assert region.get_or_load("a", load) == 1
         clock.now += 99
@@ -156,7 +153,7 @@ def test_early_refresh(redis_server: ValkeyServer) -> None:
         loads.append(key)
         return len(loads)
 
-    with Cache(redis_server.url, clock=clock, local=False) as cache:
+    with Cache(redis_server.url, budget=5, clock=clock, local=False) as cache:
         region = cache.region("lead", ttl=100, jitter=0, early=100)
         assert region.get_or_load("a", load) == 1
         clock.now += 99.9999999  # any load took longer than the rest of its time, by 100 times
@@ -180,7 +177,7 @@ def test_fail_safe_and_soft_and_hard_timeouts(redis_server: ValkeyServer) -> Non
         rt.wait(go, 10)
         return "late"
 
-    with Cache(redis_server.url, clock=clock) as cache:
+    with Cache(redis_server.url, budget=5, clock=clock) as cache:
         region = cache.region("lead", ttl=100, jitter=0, fail_safe=500, soft_timeout=0.05, hard_timeout=5, local_size=0)
         assert region.get_or_load("a", load) == "loaded"
         clock.now += 101

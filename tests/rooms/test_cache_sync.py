@@ -25,7 +25,7 @@ class Lead(msgspec.Struct, frozen=True):
 @contextlib.contextmanager
 def two(server: ValkeyServer, **policy: Any) -> Iterator[tuple[Any, Any]]:
     """The same region of two caches that are told of changes, as of two processes."""
-    with Cache(server.url) as one, Cache(server.url) as other:
+    with Cache(server.url, budget=5) as one, Cache(server.url, budget=5) as other:
         regions = one.region("lead", **policy), other.region("lead", **policy)
         coherent(one)
         coherent(other)
@@ -128,7 +128,7 @@ def test_what_is_not_there_may_be_remembered_shortly_or_not_at_all(redis_server:
     def load(key: Any) -> None:
         calls.append(key)
 
-    with Cache(redis_server.url) as cache:
+    with Cache(redis_server.url, budget=5) as cache:
         never = cache.region("never", negative_ttl=0)
         for _ in range(2):
             assert never.get_or_load("a", load) is None
@@ -161,7 +161,7 @@ def test_many_are_loaded_at_once(redis_versions: ValkeyServer) -> None:
 
 def test_decorated_functions(redis_server: ValkeyServer) -> None:
     calls: list[Any] = []
-    with Cache(redis_server.url) as cache:
+    with Cache(redis_server.url, budget=5) as cache:
         region = cache.region("page")
 
         @region.cached(key=lambda country, limit=10: (country, limit), tags=lambda country, limit=10: [country])
@@ -214,7 +214,7 @@ def test_tags(redis_versions: ValkeyServer) -> None:
 
 
 def test_a_tag_that_the_server_forgot_is_a_miss(redis_server: ValkeyServer) -> None:
-    with Cache(redis_server.url, local=False) as cache:
+    with Cache(redis_server.url, local=False, budget=5) as cache:
         region = cache.region("lead")
         region.set("a", 1, tags=["x"])
         assert region.get("a") == 1
@@ -225,7 +225,7 @@ def test_a_tag_that_the_server_forgot_is_a_miss(redis_server: ValkeyServer) -> N
 
 
 def test_tenants_do_not_meet(redis_server: ValkeyServer) -> None:
-    with Cache(redis_server.url) as cache:
+    with Cache(redis_server.url, budget=5) as cache:
         region = cache.region("lead", tenant=True)
         acme, other = region.tenant("acme"), region.tenant("other")
         acme.set(1, "acme's", tags=["t"])
@@ -240,7 +240,7 @@ def test_tenants_do_not_meet(redis_server: ValkeyServer) -> None:
 
 
 def test_regions_are_checked(redis_server: ValkeyServer) -> None:
-    with Cache(redis_server.url, SOURCE_REGIONS.values()) as cache:
+    with Cache(redis_server.url, SOURCE_REGIONS.values(), budget=5) as cache:
         assert cache.region("session").policy.ttl == 3600
         assert cache.region("other", ttl=5).policy.ttl == 5
         assert cache.region("other").policy.ttl == 5
@@ -255,7 +255,7 @@ def test_regions_are_checked(redis_server: ValkeyServer) -> None:
 
 
 def test_what_is_not_ours_or_of_another_type_is_a_miss(redis_versions: ValkeyServer) -> None:
-    with Redis(redis_versions.url) as redis, Cache(redis, local=False) as cache:
+    with Redis(redis_versions.url) as redis, Cache(redis, local=False, budget=5) as cache:
         region, raw = cache.region("lead", type=Lead), cache.region("raw", serializer="raw")
         raw.set(1, b"bytes")
         redis.call("SET", "lead:1", redis.get("raw:1") or b"")
@@ -277,7 +277,7 @@ def test_what_is_not_ours_or_of_another_type_is_a_miss(redis_versions: ValkeySer
 
 
 def test_a_full_server_refuses_and_the_old_value_goes(redis_server: ValkeyServer) -> None:
-    with Cache(redis_server.url) as cache:
+    with Cache(redis_server.url, budget=5) as cache:
         region = cache.region("lead")
         region.set("a", "old")
         redis_server.ask("CONFIG", "SET", "maxmemory", "1")
@@ -306,7 +306,7 @@ def test_flushing_the_server_flushes_the_process(redis_versions: ValkeyServer) -
 
 
 def test_a_region_that_comes_later_is_told_of_changes_too(redis_server: ValkeyServer) -> None:
-    with Cache(redis_server.url) as cache:
+    with Cache(redis_server.url, budget=5) as cache:
         cache.region("first")
         coherent(cache)
         later = cache.region("later")
@@ -317,7 +317,7 @@ def test_a_region_that_comes_later_is_told_of_changes_too(redis_server: ValkeySe
 
 
 def test_without_the_local_layer(redis_server: ValkeyServer) -> None:
-    with Cache(redis_server.url, local=False) as cache:
+    with Cache(redis_server.url, local=False, budget=5) as cache:
         region = cache.region("lead")
         region.set("a", 1)
         assert region.get("a") == 1
@@ -327,7 +327,7 @@ def test_without_the_local_layer(redis_server: ValkeyServer) -> None:
 
 def test_events_and_metrics(redis_server: ValkeyServer) -> None:
     events: list[str] = []
-    cache = Cache(redis_server.url, [Region(name="lead")], on_event=lambda name, why: events.append(name))
+    cache = Cache(redis_server.url, [Region(name="lead")], on_event=lambda name, why: events.append(name), budget=5)
     with cache:
         coherent(cache)
         region = cache.region("lead")

@@ -20,9 +20,9 @@ from mailgenius.cache.marks import token
 from mailgenius.cache.meters import CacheMetrics
 from mailgenius.cache.policy import Region, check_regions
 from mailgenius.cache.region_async import AsyncRegionCache
-from mailgenius.cache.server_async import Server
+from mailgenius.cache.server_async import TAGS, Server
 from mailgenius.cache.shared_async import Shared
-from mailgenius.cache.tags_async import PREFIX, TagBook
+from mailgenius.cache.tags_async import TagBook
 from mailgenius.config import CacheSettings
 from mailgenius.errors import ConfigError
 from mailgenius.link import AsyncRedis
@@ -58,7 +58,7 @@ class AsyncCache:
         self._tags = TagBook(self._server, clock)
         self._keeper = Keeper(self._server, self._tags, local, self.settings.heartbeat, on_event or _ignore)
         self._regions: dict[str, Shared] = {}
-        self._tag = namer(PREFIX)
+        self._tag = namer(TAGS)
         self._started = self._closed = False
         for policy in check_regions(regions).values():
             self._add(policy)

@@ -17,7 +17,7 @@ __all__ = ["obtain_many"]
 
 _K = TypeVar("_K")
 _T = TypeVar("_T")
-_SERVED = (Verdict.FRESH, Verdict.EARLY, Verdict.STALE)
+_SERVED = (Verdict.FRESH, Verdict.EARLY)  # a stale one is loaded with the others
 
 
 async def obtain_many(
@@ -83,7 +83,8 @@ async def _load(
     load_many: Callable[[list[_K]], rt.Awaits[Mapping[_K, _T]]],
     ttl: float | None,
 ) -> dict[_K, Any]:
-    server, meters = shared.server, shared.meters
+    server, meters, local = shared.server, shared.meters, shared.local
+    ticket = local.begin()
     seen: dict[_K, bytes | None] = {key: sight.seen for key, sight in sights.items()}
     leases = {key: lease() for key, was in seen.items() if was == b""}
     replies = await _tell(
@@ -94,7 +95,7 @@ async def _load(
         if there is None:
             seen[key] = mine
         elif isinstance(there, bytes):  # somebody else's lease, or what he stored
-            sight = await shared.judge(asked[key], there, shared.local, shared.local.begin())
+            sight = await shared.judge(asked[key], there, local, ticket)
             seen[key] = sight.seen
             if sight.verdict in _SERVED:
                 found[key] = sight.value
@@ -123,7 +124,7 @@ async def _load(
     stored = await _tell(shared, commands)
     meters.not_stored += len(alone) - sum(reply == 1 for reply in stored)
     for item in alone:
-        shared.keep_alone(*item)
+        shared.keep_alone(local, ticket, *item)
     return found
 
 

@@ -10,21 +10,23 @@ and there is nothing to tell it again when a value is let go. Changes by this pr
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-from mailgenius.cache.server_async import Server
+from mailgenius.cache.server_async import TAGS, Server
 from mailgenius.cache.shared_async import Shared
-from mailgenius.cache.tags_async import PREFIX, TagBook
+from mailgenius.cache.tags_async import TagBook
 from mailgenius.errors import MailgeniusError, RedisUnavailable
 from mailgenius.link.dedicated_async import Dedicated
 from mailgenius.rt import aio as rt
 
 __all__ = ["Keeper"]
 
+_log = logging.getLogger("mailgenius.cache")
 PAUSES = (0.05, 1.0)  # seconds between attempts to get in touch, the shortest and the longest
 
 
@@ -43,6 +45,7 @@ class Keeper:
         self._covering = rt.Lock()
         self._stop = rt.Event()
         self._running: rt.Spawned | None = None
+        self._beside: list[rt.Spawned] = []
         self.coherent = False
         self.invalidations = self.flushes = 0
         _keepers.add(self)
@@ -52,7 +55,9 @@ class Keeper:
         self._regions = {**self._regions, shared.policy.prefix.encode(): shared}
         line = self._line
         if line is not None and self._local:
-            rt.spawn(self._cover_later, line)
+            with contextlib.suppress(RuntimeError):  # another thread than the loop's: the next connection covers it
+                beside = [one for one in self._beside if one.running]
+                self._beside = [*beside, rt.spawn(self._cover_later, line)]
 
     def start(self) -> None:
         if self._running is None and not self._stop.is_set():
@@ -78,6 +83,9 @@ class Keeper:
                     await self._live(line)
             except MailgeniusError as error:
                 why = str(error)
+            except Exception as error:
+                why = repr(error)
+                _log.exception("keeping in touch with Redis failed; it is tried again")
             finally:
                 failures = 0 if self.coherent else failures + 1
                 self._line = None
@@ -90,7 +98,7 @@ class Keeper:
         if self._local:
             await self._cover(line)
             self.coherent = True
-            self._on_event("coherent", "")
+            self._say("coherent", "")
         while not self._stop.is_set():
             if self._server.owed.any:
                 await self._repay()
@@ -102,7 +110,7 @@ class Keeper:
             await self._server.repay()
         except RedisUnavailable:
             return  # next time
-        self._on_event("repaid", "")
+        self._say("repaid", "")
 
     async def _cover_later(self, line: Dedicated) -> None:
         with contextlib.suppress(MailgeniusError):  # the connection is gone; the next one covers all regions
@@ -112,7 +120,7 @@ class Keeper:
         """Has the server tell of changes in all regions."""
         async with self._covering:
             wanted = {prefix: shared for prefix, shared in self._regions.items() if prefix not in self._covered}
-            tags = () if self._covered else (PREFIX.encode(),)
+            tags = () if self._covered else (TAGS.encode(),)
             if not wanted and not tags:
                 return
             words: list[bytes | str] = ["CLIENT", "TRACKING", "ON", "BCAST"]
@@ -126,6 +134,8 @@ class Keeper:
                 self._tags.begin()
             for shared in wanted.values():
                 shared.begin()
+            if line.lost:  # while we got here, and who was told so may have been too early
+                self._end("the connection was lost at once")
 
     def _end(self, why: str) -> None:
         was, self.coherent = self.coherent, False
@@ -135,7 +145,13 @@ class Keeper:
         self._tags.end()
         if was:
             self.flushes += 1
-            self._on_event("incoherent", why)
+            self._say("incoherent", why)
+
+    def _say(self, event: str, why: str) -> None:
+        try:
+            self._on_event(event, why)
+        except Exception:
+            _log.exception("on_event failed")  # of whoever wrote it; we go on
 
     def _lost(self) -> None:
         self._end("the connection on which the server tells of changes was lost")

@@ -115,15 +115,14 @@ def _load(
     ttl: float | None,
     sight: Sight,
 ) -> Any:
-    server, meters = shared.server, shared.meters
-    if sight.value is MISS and (value := shared.local.get(name, MISS)) is not MISS:
+    server, meters, local = shared.server, shared.meters, shared.local
+    if sight.value is MISS and (value := local.get(name, MISS)) is not MISS:
         return value  # it came while we got here
+    ticket = local.begin()
     tokens = shared.tags.tokens(tags) if tags else ()
     seen = sight.seen if tokens is not None else None
     mine = None
     if seen == b"":
-        local = shared.local
-        ticket = local.begin()
         seen = mine = lease()
         there = server.run(server.lease, name, mine, shared.fence_ms)
         if there is DOWN:
@@ -151,5 +150,5 @@ def _load(
     if stored != 1:
         meters.not_stored += 1
         if stored is DOWN:
-            shared.keep_alone(name, value, len(data), fresh)
+            shared.keep_alone(local, ticket, name, value, len(data), fresh, tags)
     return value

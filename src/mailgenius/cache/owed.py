@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-__all__ = ["DROP", "RENEW", "Owed", "Wish"]
+__all__ = ["DROP", "KEEP", "RENEW", "Owed", "Wish"]
 
 DROP: Final = "drop"
+KEEP: Final = "keep"
 RENEW: Final = "renew"  # of a tag: another token
 
 
 class Wish:
-    """What is wanted of a name: DROP, RENEW, or a value in its envelope, with when it ends (server's life is till then)."""
+    """What is wanted of a name: DROP, RENEW, or KEEP of a value, in its envelope, until ``ends``."""
 
     __slots__ = ("data", "ends", "kind", "prefix", "value")
 
@@ -39,7 +40,7 @@ class Owed:
     def add(self, name: str, wish: Wish) -> None:
         self.wishes.pop(name, None)
         self.wishes[name] = wish
-        if len(self.wishes) > self.most and wish.kind != RENEW:
+        if len(self.wishes) > self.most:
             self.regions[wish.prefix] = None
             self.overflows += 1
             for other, old in list(self.wishes.items()):

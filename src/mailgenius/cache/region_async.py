@@ -10,11 +10,10 @@ from mailgenius.cache.batches_async import obtain_many
 from mailgenius.cache.keys import Key, namer
 from mailgenius.cache.loading_async import obtain
 from mailgenius.cache.marks import HEAD, MISS, big_endian
-from mailgenius.cache.owed import DROP, Wish
+from mailgenius.cache.owed import DROP, KEEP, Wish
 from mailgenius.cache.policy import Region
-from mailgenius.cache.server_async import DOWN
+from mailgenius.cache.server_async import DOWN, TAGS
 from mailgenius.cache.shared_async import Shared
-from mailgenius.cache.tags_async import PREFIX
 from mailgenius.cache.through_async import write_through
 from mailgenius.errors import RedisRefused, RedisUnavailable
 from mailgenius.rt import aio as rt
@@ -42,7 +41,7 @@ class AsyncRegionCache:
             self._name: Callable[[Any], str] = self._no_tenant
         else:
             self._name = namer(policy.prefix, policy.version, tenant, policy.together)
-        self._tag = namer(PREFIX, 0, tenant)
+        self._tag = namer(TAGS, 0, tenant)
 
     def __repr__(self) -> str:
         of = "" if self._tenant is None else f" of {self._tenant!r}"
@@ -166,7 +165,9 @@ class AsyncRegionCache:
             if shared.policy.on_redis_down != "keep":
                 shared.local.pop(name)
                 raise
-            shared.owe(name, Wish(DROP if tags else "set", shared.policy.prefix, data, made + fresh, value))
+            # What is bound to a tag or a version is not kept: either may have changed when the server is back.
+            kind = DROP if tags or version is not None else KEEP
+            shared.owe(name, Wish(kind, shared.policy.prefix, data, made + fresh, value))
         except RedisRefused:
             await self._forget(name)
             raise
@@ -189,7 +190,7 @@ class AsyncRegionCache:
                 continue
             data = shared.codec.encode(name, value, made=made, fresh=fresh)
             commands.append(("SET", name, data, "PX", shared.life(fresh)))
-            wishes.append((name, Wish("set", shared.policy.prefix, data, made + fresh, value)))
+            wishes.append((name, Wish(KEEP, shared.policy.prefix, data, made + fresh, value)))
         await self._tell_all(commands, wishes)
 
     async def delete(self, key: Key) -> bool:
@@ -218,6 +219,8 @@ class AsyncRegionCache:
     async def touch(self, key: Key, *, ttl: float | None = None) -> bool:
         """Makes a fresh value fresh for ``ttl`` seconds from now; whether there was one."""
         shared, name = self._shared, self._name(key)
+        if shared.owed.any and (value := shared.wanted(name)) is not MISS:
+            return False if value is DOWN else await self.set(key, value, ttl=ttl)
         while True:
             data = await self._ask("GET", name)
             found = await shared.usable(name, data)

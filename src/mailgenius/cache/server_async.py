@@ -11,7 +11,7 @@ from mailgenius.cache.owed import DROP, RENEW, Owed, Wish
 from mailgenius.errors import RedisRefused, RedisUnavailable
 from mailgenius.link import AsyncRedis
 
-__all__ = ["DOWN", "Server"]
+__all__ = ["DOWN", "TAGS", "Server"]
 
 
 class Down:
@@ -24,6 +24,7 @@ class Down:
 #: The reply of a server that gives none.
 DOWN: Final[Any] = Down()
 _DOWN = "Redis is down; nothing was written to the cache."
+TAGS = "mg:t:"  # what names of tags begin with
 SCAN = 1000  # names looked at in one step
 BATCH = 500  # writes told in one step
 
@@ -119,6 +120,7 @@ class Server:
         while True:
             cursor, names = await self._call("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN, timeout=patience)
             if names:
-                await self.tell_all([self.drop.command((name,)) for name in names], patience)
+                drop = [("UNLINK", name) if prefix == TAGS else self.drop.command((name,)) for name in names]
+                await self.tell_all(drop, patience)
             if int(cursor) == 0:
                 return

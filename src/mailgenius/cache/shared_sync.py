@@ -57,7 +57,7 @@ class Shared:
         self.flights = Flights()
         self.owed = server.owed
         self.fence = policy.hard_timeout or FENCE
-        self.fence_ms = int(self.fence * 1000) + 1
+        self.fence_ms = int((self.fence + 1.0) * 1000)  # a load that ends in time is stored a little later
         self.coherent = False
         self.keeps = local and policy.local_size > 0
         self.watched: dict[str, list[rt.Event]] = {}  # who waits for a change of a name
@@ -128,10 +128,12 @@ class Shared:
         tags: Iterable[str] = [tag for tag, _ in found.tags] if found.tags else ()
         local.put_if(ticket, name, found.value, size, fresh, keep, tags)
 
-    def keep_alone(self, name: str, value: Any, size: int, fresh: float) -> None:
-        """In the process, for a moment, while the server is down."""
+    def keep_alone(
+        self, local: LocalStore, ticket: int, name: str, value: Any, size: int, fresh: float, tags: Iterable[str] = ()
+    ) -> None:
+        """In the process, for a moment, while the server is down. ``ticket``: from before it was loaded."""
         if self.keeps and not self.server.redis.available:
-            self.local.put(name, value, size, min(fresh, ALONE), fresh + self.policy.kept)
+            local.put_if(ticket, name, value, size, min(fresh, ALONE), fresh + self.policy.kept, tags)
 
     def hold(self, name: str, sight: Sight) -> None:
         """A stale value for a moment, so that what failed to load it is not asked again by every caller."""

@@ -13,12 +13,11 @@ from mailgenius._native import LocalStore
 from mailgenius.cache.codec import Tags
 from mailgenius.cache.marks import MISS, token
 from mailgenius.cache.owed import RENEW, Wish
-from mailgenius.cache.server_sync import DOWN, Server
+from mailgenius.cache.server_sync import DOWN, TAGS, Server
 from mailgenius.errors import RedisUnavailable
 
-__all__ = ["PREFIX", "TagBook"]
+__all__ = ["TagBook"]
 
-PREFIX = "mg:t:"
 LIFE = 30 * 86400.0  # seconds that a tag is remembered after its token was made
 _MS = int(LIFE * 1000)
 SIZE = 4 << 20
@@ -69,7 +68,8 @@ class TagBook:
         return tuple((name, value) for name in names if (value := found[name]) is not None)
 
     def _read(self, names: Sequence[str]) -> dict[str, bytes | None] | None:
-        if self._server.owed.any and any(name in self._server.owed for name in names):
+        owed = self._server.owed
+        if owed.any and (owed.region(TAGS) or any(name in owed for name in names)):
             return None
         ticket = self.store.begin()
         values = self._server.ask("MGET", *names)
@@ -97,7 +97,7 @@ class TagBook:
         except RedisUnavailable:
             if not keep:
                 raise
-            self._server.owed.add(name, Wish(RENEW, PREFIX, str(_MS).encode()))
+            self._server.owed.add(name, Wish(RENEW, TAGS, str(_MS).encode()))
         else:
             self._server.owed.done(name)
         finally:
