@@ -20,6 +20,7 @@ class FaultProxy:
         self.sent = 0
         self.at: int | None = None
         self.action: Callable[[], None] = self.cut
+        self.delay = 0.0  # seconds that each piece of an answer takes longer
         self.done = threading.Event()  # the action has been taken, to its end
         self._open = threading.Event()  # cleared: nothing gets through, and nobody is told
         self._open.set()
@@ -85,6 +86,8 @@ class FaultProxy:
                 self._open.wait()
                 if counted:
                     self._count(len(data))
+                elif self.delay:
+                    threading.Event().wait(self.delay)
                 sink.sendall(data)
         for sock in (source, sink):
             with contextlib.suppress(OSError):

@@ -196,6 +196,26 @@ async def _missed(region: Any) -> bool:
     return value is MISS
 
 
+async def test_a_server_that_answers_too_slowly_is_left_alone(proxy: FaultProxy) -> None:
+    async with AsyncCache(through(proxy), local=False) as cache:
+        region = cache.region("lead", on_redis_down="keep")
+        await region.set("a", 1)
+        proxy.delay = 0.08
+        for _ in range(3):
+            took, value = await timed(region, "a")
+            assert value is MISS
+            assert took < BUDGET + SLACK
+        times = [(await timed(region, "a"))[0] for _ in range(1000)]
+        assert median(times) < 50e-6
+        assert sum(took > BUDGET / 2 for took in times) <= 1
+        assert not cache.metrics().available
+        await region.set("a", 2)
+        assert await region.get("a") == 2
+        proxy.delay = 0.0
+        await until(lambda: _nothing_owed(cache))
+        assert await region.get("a") == 2
+
+
 @pytest.mark.parametrize("bytes_more", [1, 50, 500, 5000])
 async def test_connections_that_are_cut(proxy: FaultProxy, bytes_more: int) -> None:
     async with AsyncCache(through(proxy)) as cache:

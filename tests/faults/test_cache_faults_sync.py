@@ -197,6 +197,26 @@ def _missed(region: Any) -> bool:
     return value is MISS
 
 
+def test_a_server_that_answers_too_slowly_is_left_alone(proxy: FaultProxy) -> None:
+    with Cache(through(proxy), local=False) as cache:
+        region = cache.region("lead", on_redis_down="keep")
+        region.set("a", 1)
+        proxy.delay = 0.08
+        for _ in range(3):
+            took, value = timed(region, "a")
+            assert value is MISS
+            assert took < BUDGET + SLACK
+        times = [(timed(region, "a"))[0] for _ in range(1000)]
+        assert median(times) < 50e-6
+        assert sum(took > BUDGET / 2 for took in times) <= 1
+        assert not cache.metrics().available
+        region.set("a", 2)
+        assert region.get("a") == 2
+        proxy.delay = 0.0
+        until(lambda: _nothing_owed(cache))
+        assert region.get("a") == 2
+
+
 @pytest.mark.parametrize("bytes_more", [1, 50, 500, 5000])
 def test_connections_that_are_cut(proxy: FaultProxy, bytes_more: int) -> None:
     with Cache(through(proxy)) as cache:

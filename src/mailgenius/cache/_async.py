@@ -124,7 +124,7 @@ class AsyncCache:
         """What happened, in numbers."""
         owed, keeper = self._server.owed, self._keeper
         return CacheMetrics(
-            available=self.redis.available,
+            available=not self._server.out,
             coherent=keeper.coherent,
             invalidations=keeper.invalidations,
             flushes=keeper.flushes,

@@ -125,7 +125,7 @@ class Cache:
         """What happened, in numbers."""
         owed, keeper = self._server.owed, self._keeper
         return CacheMetrics(
-            available=self.redis.available,
+            available=not self._server.out,
             coherent=keeper.coherent,
             invalidations=keeper.invalidations,
             flushes=keeper.flushes,

@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from time import time
+from time import monotonic, time
 from typing import Any, Final
 
 from mailgenius.cache.marks import lua
 from mailgenius.cache.owed import DROP, RENEW, Owed, Wish
-from mailgenius.errors import RedisRefused, RedisUnavailable
+from mailgenius.errors import RedisRefused, RedisTimeout, RedisUnavailable
 from mailgenius.link import Redis
+from mailgenius.rt import threads as rt
 
 __all__ = ["DOWN", "TAGS", "Server"]
 
@@ -26,6 +27,8 @@ class Down:
 DOWN: Final[Any] = Down()
 _DOWN = "Redis is down; nothing was written to the cache."
 TAGS = "mg:t:"  # what names of tags begin with
+SLOW = 3  # calls in a row beyond the budget after which it is out
+REST = 0.25  # seconds until one is tried again
 SCAN = 1000  # names looked at in one step
 BATCH = 500  # writes told in one step
 
@@ -38,6 +41,8 @@ class Server:
         self.budget = budget
         self.owed = Owed(most)
         self.repaid = 0
+        self._late = 0  # calls in a row that took longer than the budget
+        self._again = 0.0  # when somebody may try again
         self._token = token
         self._call = redis.call
         self.put, self.lease, self.drop, self.release, self.begin, self.finish, self.newer, self.replay = (
@@ -46,41 +51,77 @@ class Server:
         )
         self._scripts = (self.drop, self.put, self.replay, self.lease)
 
+    @property
+    def out(self) -> bool:
+        """It does not answer, or too slowly to be of use."""
+        return self._late >= SLOW or not self.redis.available
+
+    def worth_asking(self) -> bool:
+        """False while it is out; but of one that answers too slowly, somebody finds out now and then."""
+        if self._late < SLOW:
+            return self.redis.available
+        now = monotonic()
+        if now < self._again:
+            return False
+        self._again = now + REST
+        return self.redis.available
+
+    def _missed(self, error: RedisUnavailable) -> None:
+        if isinstance(error, RedisTimeout):
+            self._late += 1
+            self._again = monotonic() + REST
+
     def ask(self, *command: Any) -> Any:
         """The reply to what reads; ``DOWN`` also if it was refused."""
-        if not self.redis.available:
+        if not self.worth_asking():
             return DOWN
         try:
-            return self._call(*command, timeout=self.budget)
-        except (RedisUnavailable, RedisRefused):
+            reply = self._call(*command, timeout=self.budget)
+        except RedisRefused:
             return DOWN
+        except RedisUnavailable as error:
+            self._missed(error)
+            return DOWN
+        if self._late:
+            self._late = 0
+        return reply
 
     def run(self, script: Any, name: str, *args: Any) -> Any:
         """The reply to a script of one name; ``DOWN`` also if it was refused, or nobody knows whether it ran."""
-        if not self.redis.available:
-            return DOWN
         try:
-            return script((name,), args, timeout=self.budget)
+            return self.must(script, name, *args)
         except (RedisUnavailable, RedisRefused):
             return DOWN
 
     def must(self, script: Any, name: str, *args: Any) -> Any:
         """The reply to a script of one name. Raises ``RedisUnavailable``, ``RedisRefused``."""
-        if not self.redis.available:
-            raise RedisUnavailable(_DOWN)
-        return script((name,), args, timeout=self.budget)
+        return self._within_budget(script, (name,), args)
 
     def tell(self, *command: Any) -> Any:
         """The reply to what writes. Raises ``RedisUnavailable``, ``RedisRefused``."""
-        if not self.redis.available:
+        return self._within_budget(self._call, *command)
+
+    def _within_budget(self, do: Callable[..., rt.Awaits[Any]], *args: Any) -> Any:
+        if not self.worth_asking():
             raise RedisUnavailable(_DOWN)
-        return self._call(*command, timeout=self.budget)
+        try:
+            reply = do(*args, timeout=self.budget)
+        except RedisUnavailable as error:
+            self._missed(error)
+            raise
+        self._late = 0
+        return reply
 
     def tell_all(self, commands: Sequence[tuple[Any, ...]], timeout: float | None = None) -> list[Any]:
         """The replies to many, refusals among them; scripts that the server does not have are given to it."""
-        if not self.redis.available:
+        if not self.worth_asking():
             raise RedisUnavailable(_DOWN)
-        replies = self.redis.calls(commands, timeout=timeout or self.budget, errors="return")
+        try:
+            replies = self.redis.calls(commands, timeout=timeout or self.budget, errors="return")
+        except RedisUnavailable as error:
+            self._missed(error)
+            raise
+        self._late = 0
         lacking = [i for i, reply in enumerate(replies) if type(reply) is RedisRefused and reply.code == "NOSCRIPT"]
         if lacking:
             for script in self._scripts:

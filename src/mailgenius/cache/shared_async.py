@@ -131,12 +131,12 @@ class Shared:
         self, local: LocalStore, ticket: int, name: str, value: Any, size: int, fresh: float, tags: Iterable[str] = ()
     ) -> None:
         """In the process, for a moment, while the server is down. ``ticket``: from before it was loaded."""
-        if self.keeps and not self.server.redis.available:
+        if self.keeps and self.server.out:
             local.put_if(ticket, name, value, size, min(fresh, ALONE), fresh + self.policy.kept, tags)
 
     def hold(self, name: str, sight: Sight) -> None:
         """A stale value for a moment, so that what failed to load it is not asked again by every caller."""
-        if self.keeps and (self.coherent or not self.server.redis.available):
+        if self.keeps and (self.coherent or self.server.out):
             self.local.put_if(sight.ticket, name, sight.value, UNKNOWN, ALONE, ALONE + self.policy.kept)
 
     async def look(self, name: str) -> Sight:
