@@ -18,6 +18,7 @@ import zstandard
 
 from mailgenius._native import seal, unseal
 
+from .marks import LEASE, WRITERS
 from .policy import Region
 from .schema import fingerprint
 
@@ -29,6 +30,7 @@ Tags: TypeAlias = tuple[tuple[str, bytes], ...]
 NULL, ZSTD, TAGS = 1, 2, 4  # flags
 SERIALIZERS: Final = {"raw": 0, "msgpack": 1, "json": 2}
 MAX_EXPANDED = 64 << 20  # bytes: a value beyond is not read, and not compressed
+MARKS = frozenset((LEASE, WRITERS))
 SAVES = 8  # compressed is kept if it saves one part in so many
 _encode_tags = msgspec.msgpack.Encoder().encode
 _decode_tags = msgspec.msgpack.Decoder(Tags).decode
@@ -97,17 +99,26 @@ class Codec:
         return seal(name, payload, flags, self._serializer, self._type, made, fresh, load, version)
 
     def decode(self, name: str, data: bytes) -> Found | None:
-        """What is stored under ``name``. None: it cannot be taken, and ``misses`` says why."""
-        found = self._read(name, data)
+        """What is stored under ``name``. None: it is a mark, or cannot be taken, and ``misses`` says why."""
+        read = unseal(name, data)
+        if isinstance(read, int):
+            if data[:2] not in MARKS:
+                self.misses[_NOT_READ[read]] += 1
+            return None
+        payload, flags, serializer, kind, made, fresh, load, version = read
+        if flags == 0 and serializer == self._serializer and kind == self._type:  # as most are
+            try:
+                return Found(self._decode(payload), made, fresh, load, version)
+            except Exception:  # msgspec's own, and whatever a __post_init__ raises
+                self.misses["type"] += 1
+                return None
+        found = self._read(read)
         if isinstance(found, str):
             self.misses[found] += 1
             return None
         return found
 
-    def _read(self, name: str, data: bytes) -> Found | str:
-        read = unseal(name, data)
-        if isinstance(read, int):
-            return _NOT_READ[read]
+    def _read(self, read: tuple[bytes, int, int, int, float, float, float, int]) -> Found | str:
         payload, flags, serializer, kind, made, fresh, load, version = read
         if serializer != self._serializer or flags & ~(NULL | ZSTD | TAGS):
             return "form"

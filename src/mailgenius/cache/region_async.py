@@ -93,7 +93,11 @@ class AsyncRegionCache:
         shared = self._shared
         local, make = shared.local, self._name
         found: dict[_K, Any] = {}
-        asked: list[tuple[_K, str]] = []
+        asked: list[_K] = []
+        names: list[str] = []
+        if not shared.keeps and not shared.owed.any:  # nothing is here
+            asked, keys = list(keys), ()
+            names = [make(key) for key in asked]
         for key in keys:
             name = make(key)
             value = local.get(name, MISS)
@@ -102,24 +106,37 @@ class AsyncRegionCache:
                 if value is DOWN:
                     continue
             if value is MISS:
-                asked.append((key, name))
+                asked.append(key)
+                names.append(name)
             else:
                 found[key] = value
-        for at in range(0, len(asked), _PIECE):
-            piece = asked[at : at + _PIECE]
-            ticket = local.begin()
-            replies = await self._ask("MGET", *[name for _, name in piece])
-            if replies is DOWN:
-                shared.meters.unavailable += len(piece)
-                continue
-            for (key, name), data in zip(piece, replies, strict=True):
-                if data is None or (value := await shared.usable(name, data)) is None or shared.left(value) <= 0:
-                    shared.meters.misses += 1
-                    continue
-                shared.meters.hits += 1
-                shared.keep(local, ticket, name, value, len(data), shared.left(value))
-                found[key] = value.value
+        for at in range(0, len(names), _PIECE):
+            await self._get_piece(asked[at : at + _PIECE], names[at : at + _PIECE], found)
         return found
+
+    async def _get_piece(self, keys: list[_K], names: list[str], found: dict[_K, Any]) -> None:
+        shared, meters = self._shared, self._shared.meters
+        local, read, tags = shared.local, shared.read, shared.tags
+        ticket = local.begin()
+        replies = await self._ask("MGET", *names)
+        if replies is DOWN:
+            meters.unavailable += len(names)
+            return
+        now, before = shared.clock(), len(found)
+        keeps = shared.coherent and shared.keeps
+        for key, name, data in zip(keys, names, replies, strict=True):
+            if data is None or (value := read(name, data)) is None:
+                continue
+            made = value.made
+            left = made + value.fresh - now if made < now else value.fresh
+            if left <= 0 or (value.tags and not await tags.valid(value.tags)):
+                continue
+            if keeps:
+                shared.keep(local, ticket, name, value, len(data), left)
+            found[key] = value.value
+        hits = len(found) - before
+        meters.hits += hits
+        meters.misses += len(names) - hits
 
     async def ttl(self, key: Key) -> float | None:
         """Seconds that the value is still fresh; None: there is none."""

@@ -30,7 +30,6 @@ __all__ = ["ALONE", "Shared", "Sight"]
 ALONE = 1.0
 #: Seconds that a load or a write may take and still be stored, if the policy has no hard timeout.
 FENCE = 60.0
-_MARKS = frozenset((LEASE, WRITERS))
 UNKNOWN = 1024  # bytes that a value is taken for whose size is not known
 SMALLEST = 4096  # bytes of a local store that nothing is put into
 
@@ -102,11 +101,13 @@ class Shared:
             return DOWN if self.owed.region(self.policy.prefix) else MISS
         return DOWN if wish.kind == DROP or wish.ends <= self.clock() else wish.value
 
+    def read(self, name: str, data: Any) -> Found | None:
+        """The server's reply as a value, however old, whatever its tags."""
+        return self.codec.decode(name, data) if type(data) is bytes else None
+
     async def usable(self, name: str, data: Any) -> Found | None:
         """The server's reply as a value, however old, whose tags are valid."""
-        if type(data) is not bytes or data[:2] in _MARKS:
-            return None
-        found = self.codec.decode(name, data)
+        found = self.read(name, data)
         if found is not None and found.tags and not await self.tags.valid(found.tags):
             return None
         return found

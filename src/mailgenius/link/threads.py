@@ -210,6 +210,8 @@ class Line:
             self._serve(entry, mine)
         if entry.error is not None:
             raise entry.error
+        if len(entry.replies) < count:  # closed by another thread before we came to it
+            raise Lost("it was closed", sent=entry.sent)
         return entry.replies
 
     # -- who leads -----------------------------------------------------------------------------------------------
