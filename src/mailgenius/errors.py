@@ -28,6 +28,22 @@ class QueryTimeout(MailgeniusError, TimeoutError):
     """A statement took longer than its timeout and was cancelled on the server. Nothing of it is left."""
 
 
+class LoadFailed(MailgeniusError):
+    """The load of a cached value ended without one: it was cancelled or interrupted, or loads wait for one another."""
+
+
+class LoadTimeout(LoadFailed, TimeoutError):
+    """The load of a cached value took longer than its hard timeout. Nothing was stored."""
+
+
+class WriteBehindFull(MailgeniusError):
+    """As many writes wait for the database as may. This one was not accepted; slow down, and look at the flusher."""
+
+
+class FlushTimeout(MailgeniusError, TimeoutError):
+    """What was accepted is not in the database yet. Nothing is lost: it waits."""
+
+
 class RedisUnavailable(MailgeniusError):
     """Redis could not be reached, is not ready, or too many calls wait for it. Nothing was done, unless the class says
     otherwise. Go on without it; the client looks for it in the background."""

@@ -7,6 +7,13 @@ from ._sync import Cache
 from .codec import train
 from .marks import MISS
 from .meters import CacheMetrics, RegionMetrics
+from .behind import DeadLetter, Item, Pending
+from .behind_async import AsyncWriteBehind
+from .behind_flusher_async import AsyncFlusher
+from .behind_flusher_sync import Flusher
+from .behind_postgres_async import AsyncPostgresUpserts
+from .behind_postgres_sync import PostgresUpserts
+from .behind_sync import WriteBehind
 from .policy import SOURCE_REGIONS, Region, check_regions
 from .region_async import AsyncRegionCache
 from .region_sync import RegionCache
@@ -23,4 +30,16 @@ __all__ = [
     "RegionMetrics",
     "check_regions",
     "train",
+    "SOURCE_REGIONS",
+    "AsyncFlusher",
+    "AsyncPostgresUpserts",
+    "AsyncWriteBehind",
+    "DeadLetter",
+    "Flusher",
+    "Item",
+    "Pending",
+    "PostgresUpserts",
+    "Region",
+    "WriteBehind",
+    "check_regions",
 ]

@@ -1,0 +1,295 @@
+"""Write-behind, the application's side: a write is in the region's stream and in the cache, or refused.
+
+Invariants:
+- ``put`` returns once the server has the write in its stream and in the cache, both in one step; or it raises, and says
+  whether that may have happened all the same.
+- What a caller has given up is not carried out after what he writes next, however late the network brings it: each loss
+  raises the producer's epoch, and the server refuses attempts of older ones.
+- Writes of one value are in the stream in the order in which they were accepted.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from time import monotonic
+
+import msgspec
+
+from mailgenius.cache.behind import DeadLetter, Pending, names, parsed_info, refusals, version_of
+from mailgenius.cache.keys import Key, namer
+from mailgenius.cache.policy import Region
+from mailgenius.errors import (
+    ConfigError,
+    FlushTimeout,
+    RedisOutcomeUnknown,
+    RedisRefused,
+    RedisTimeout,
+    RedisUnavailable,
+    WriteBehindFull,
+)
+from mailgenius.link import AsyncRedis
+from mailgenius.rt import aio as rt
+
+__all__ = ["AsyncWriteBehind"]
+
+MAXLEN = 100_000
+LUA = Path(__file__).parent / "lua"
+_FIRST, _LONGEST = 0.005, 0.1  # seconds between two looks
+_pack = msgspec.msgpack.Encoder().encode
+_dead = msgspec.msgpack.Decoder(DeadLetter).decode
+
+
+class AsyncWriteBehind:
+    """Writes of one region that reach the database later, by a ``Flusher``.
+
+    ``maxlen``: most writes that may wait; beyond, ``put`` waits for room. ``timeout``: seconds that it waits, for room or
+    for a connection that was lost on the way. ``durable``: writes return once they are on the server's disk (WAITAOF, or
+    ``appendfsync always``). ``unsafe``: also on a server that may lose or evict what waits. Safe to share as ``redis`` is.
+    """
+
+    def __init__(
+        self,
+        redis: AsyncRedis,
+        region: Region,
+        *,
+        maxlen: int = MAXLEN,
+        timeout: float = 5.0,
+        durable: bool = False,
+        unsafe: bool = False,
+    ) -> None:
+        if maxlen < 1:
+            raise ConfigError(f"$.cache.{region.name}.maxlen: {maxlen} is out of range; give at least 1")
+        self.region = region
+        self.names = names(region.name)
+        self._redis, self._call = redis, redis.call
+        self._maxlen, self._timeout, self._durable, self._unsafe = maxlen, timeout, durable, unsafe
+        self._attempt = min(redis.settings.timeout, timeout)  # seconds of one try
+        self._put, self._replay = redis.script(LUA / "behind_put.lua"), redis.script(LUA / "behind_replay.lua")
+        self._head = ("EVALSHA", self._put.sha, 4, self.names.log, self.names.open)
+        self._producer = self.names.producer + secrets.token_hex(8)
+        self._epoch = 0
+        self._live = round(region.ttl * 1000)
+        self._namers: dict[str | int | None, Callable[[Key], str]] = {}
+        self._checked = unsafe and not durable
+        self._always = False  # the server syncs before it answers
+        self._lock = rt.Lock()
+        self._begun = self._done = 0  # rounds of WAITAOF
+
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    async def put(
+        self,
+        key: Key,
+        data: bytes,
+        *,
+        tenant: str | int | None = None,
+        name: str | None = None,
+        ttl: float | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Accepts a value, as it is to stand in the cache (``data``); its version.
+
+        It is in the cache at once, without an end until the database has it, then for ``ttl`` seconds (the region's if left
+        out). ``name``: the cached value's, if it is not that of ``key``. Raises ``WriteBehindFull`` and the errors of
+        ``AsyncRedis.call``; of these, ``RedisOutcomeUnknown`` alone means that it may have been accepted.
+        """
+        live = self._live if ttl is None else max(1, round(ttl * 1000))
+        meta = _pack((key, tenant, False, live))
+        return await self._append(self._name(key, tenant) if name is None else name, meta, data, timeout)
+
+    async def delete(
+        self,
+        key: Key,
+        data: bytes,
+        *,
+        tenant: str | int | None = None,
+        name: str | None = None,
+        ttl: float | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Accepts that the value is deleted; as ``put``. ``data`` is what the cache says meanwhile: that there is none."""
+        live = self._live if ttl is None else max(1, round(ttl * 1000))
+        meta = _pack((key, tenant, True, live))
+        return await self._append(self._name(key, tenant) if name is None else name, meta, data, timeout)
+
+    def _name(self, key: Key, tenant: str | int | None) -> str:
+        named = self._namers.get(tenant)
+        if named is None:
+            region = self.region
+            named = namer(region.prefix, region.version, tenant, region.together)
+            if len(self._namers) < 1024:
+                self._namers[tenant] = named
+        return named(key)
+
+    async def _append(self, name: str, meta: bytes, data: bytes, timeout: float | None) -> int:
+        if not self._checked:
+            await self.check()
+        began = monotonic()
+        seconds = self._timeout if timeout is None else timeout
+        attempt = min(self._attempt, seconds)
+        pause, unknown, why = _FIRST, False, ""
+        while True:
+            epoch = self._epoch
+            try:
+                reply = await self._call(
+                    *self._head, self._producer, name, self._maxlen, epoch, meta, data, timeout=attempt
+                )
+                if type(reply) is bytes:
+                    if self._durable and not self._always:
+                        await self._synced(began + seconds)
+                    return version_of(reply)
+                if reply == -1:  # it came after an attempt of a later epoch
+                    self._give_up(epoch)
+                    continue
+            except RedisRefused as error:
+                if error.code != "NOSCRIPT":
+                    raise
+                await self._put.load()
+                continue
+            except RedisUnavailable as error:
+                self._give_up(epoch)
+                unknown = unknown or isinstance(error, RedisTimeout | RedisOutcomeUnknown)
+                if not unknown:
+                    raise
+                why = str(error)
+            except BaseException:  # cancelled: it may be on its way
+                self._give_up(epoch)
+                raise
+            left = began + seconds - monotonic()
+            if left <= 0:
+                if unknown:
+                    raise RedisOutcomeUnknown(f"Whether {name!r} was accepted for writing is not known: {why}")
+                raise WriteBehindFull(
+                    f"{self._maxlen:,} writes of region {self.region.name!r} wait for the database, and within"
+                    f" {seconds:g} s none was done. Is a flusher running, and does the database keep up?"
+                )
+            await rt.sleep(min(left, random.uniform(pause / 2, pause)))  # noqa: S311 - so that not all come at once
+            pause = min(2 * pause, _LONGEST)
+            attempt = max(min(self._attempt, began + seconds - monotonic()), 0.001)
+
+    def _give_up(self, epoch: int) -> None:
+        """What was sent in this epoch and not answered is not to be carried out later than what comes next."""
+        if self._epoch == epoch:
+            self._epoch = epoch + 1
+
+    async def _synced(self, deadline: float) -> None:
+        """Until all that was answered before is on the disk. Callers of one moment share a round."""
+        wanted = self._begun + 1
+        async with self._lock:
+            if self._done >= wanted:
+                return
+            self._begun += 1
+            this = self._begun
+            left = max(deadline - monotonic(), 0.001)
+            try:
+                async with self._redis.dedicated() as own:
+                    # A write of this connection that comes after all of theirs: what WAITAOF waits for is its own.
+                    await own.call("SET", self.names.synced, this)
+                    local, _ = await own.call("WAITAOF", 1, 0, max(1, int(left * 1000)), timeout=left + 1.0)
+            except RedisUnavailable as error:
+                raise RedisOutcomeUnknown(
+                    f"The write was accepted; whether it is on the disk is not known: {error}"
+                ) from error
+            if not local:
+                raise RedisOutcomeUnknown("The write was accepted, and is not on the disk in time.")
+            self._done = this
+
+    # -- what waits ----------------------------------------------------------------------------------------------
+
+    async def pending(self) -> Pending:
+        """What waits for the database, and what cannot be written."""
+        own = self.names
+        writes, keys, dead, first = await self._redis.calls(
+            [
+                ("XLEN", own.log),
+                ("HLEN", own.open),
+                ("HLEN", own.dead),
+                ("XRANGE", own.log, "-", "+", "COUNT", 1),
+            ]
+        )
+        since = int(first[0][0].partition(b"-")[0]) / 1000 if first else None
+        return Pending(writes, keys, dead, since)
+
+    async def flush(self, timeout: float = 30.0) -> None:
+        """Waits until everything that was accepted before this call is in the database, or is a dead letter. Raises
+        ``FlushTimeout``; nothing is lost then."""
+        deadline = monotonic() + timeout
+        own = self.names
+        newest = await self._call("XREVRANGE", own.log, "+", "-", "COUNT", 1)
+        if not newest:
+            return
+        last, pause = version_of(newest[0][0]), _FIRST
+        while True:
+            oldest, _ = await self._redis.calls(
+                [("XRANGE", own.log, "-", "+", "COUNT", 1), ("SET", own.hurry, 1, "PX", 1000)]
+            )
+            if not oldest or version_of(oldest[0][0]) > last:
+                return
+            left = deadline - monotonic()
+            if left <= 0:
+                waiting = await self.pending()
+                raise FlushTimeout(
+                    f"After {timeout:g} s {waiting.writes:,} writes of region {self.region.name!r} still wait for the"
+                    " database. Is a flusher running, and does the database keep up?"
+                )
+            await rt.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST)
+
+    # -- dead letters --------------------------------------------------------------------------------------------
+
+    async def dead(self) -> list[DeadLetter]:
+        """Writes that the writer did not take, the oldest first: at most one for each value, its latest."""
+        found = await self._call("HVALS", self.names.dead)
+        return sorted((_dead(letter) for letter in found), key=lambda letter: letter.version)
+
+    async def replay(self, letters: Iterable[DeadLetter] | None = None) -> int:
+        """Gives dead letters (all of them if left out) to the writer once more; how many. One whose value was written since
+        is dropped: the later write counts."""
+        chosen = list(await self.dead() if letters is None else letters)
+        count = 0
+        for at in range(0, len(chosen), 500):
+            part = chosen[at : at + 500]
+            keys = [letter.name for letter in part]
+            args: list[bytes] = []
+            for letter in part:
+                args += [_pack((letter.key, letter.tenant, letter.deleted, self._live)), letter.data]
+            own = self.names
+            count += await self._replay([own.log, own.open, own.dead, *keys], args)
+        return count
+
+    async def discard(self, letters: Iterable[DeadLetter]) -> int:
+        """Forgets dead letters; how many."""
+        keys = [letter.name for letter in letters]
+        count: int = await self._call("HDEL", self.names.dead, *keys) if keys else 0
+        return count
+
+    # -- the server ----------------------------------------------------------------------------------------------
+
+    async def check(self) -> None:
+        """Raises ``ConfigError`` if the server may evict or lose what waits, with what to set; unless ``unsafe``. The first
+        write does this."""
+        memory, persistence = await self._redis.calls([("INFO", "memory"), ("INFO", "persistence")])
+        info = parsed_info(memory) | parsed_info(persistence)
+        fsync, waitaof = None, False
+        if self._durable:
+            fsync = await self._setting("appendfsync")
+            waitaof = bool((await self._call("COMMAND", "INFO", "WAITAOF"))[0])
+            self._always = fsync == "always"
+        found = refusals(info, fsync, self._durable, waitaof)
+        if found and not self._unsafe:
+            raise ConfigError(
+                f"$.cache.{self.region.name}: this Redis is not safe for write-behind, since {'; and '.join(found)}."
+                " unsafe=True takes it all the same."
+            )
+        self._checked = True
+
+    async def _setting(self, name: str) -> str | None:
+        try:
+            found = await self._call("CONFIG", "GET", name)
+        except RedisRefused:  # hosted ones refuse it
+            return None
+        values = list(found.values()) if isinstance(found, dict) else found[1::2]
+        return values[0].decode() if values else None

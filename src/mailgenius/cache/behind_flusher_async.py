@@ -1,0 +1,348 @@
+"""Write-behind, the database's side: what waits in a region's stream is given to a writer, in batches.
+
+Invariants:
+- Entries leave the stream once the writer has returned for them, or for later ones of the same value, or once they are
+  dead letters. So after a crash they are given to it again, in order.
+- One flusher of a region is active: the holder of the lease. One that has lost it, and does not know yet, cannot take
+  entries off the stream; what it still writes has older versions, which the writer is to refuse.
+- An error that is no item's fault stops the region until it is over. One that is stops nobody else: the batch is halved
+  until the item is found, tried again, and set aside.
+
+Limits: a batch, and ten times as many entries of the same values, are in memory.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+import msgspec
+
+from mailgenius.cache.behind import DeadLetter, Entry, Item, Meta, entries, id_of, names, transient, version_of
+from mailgenius.cache.policy import Region
+from mailgenius.errors import ConfigError, RedisRefused, RedisUnavailable
+from mailgenius.link import AsyncRedis
+from mailgenius.rt import aio as rt
+
+__all__ = ["AsyncFlusher", "FlusherMetrics", "Writer"]
+
+LUA = Path(__file__).parent / "lua"
+LEASE = 5.0
+_TICK = 0.1  # seconds between two looks of the active one
+_DEEP = 10  # so many times a batch is read, where values were written again and again
+_FIRST, _LONGEST = 0.05, 2.0  # seconds of pause after a failure
+_ALLOW_OOM = "#!lua flags=allow-oom\n"  # known since Redis 7.0
+_meta = msgspec.msgpack.Decoder(Meta).decode
+_pack = msgspec.msgpack.Encoder().encode
+
+
+class Writer(Protocol):
+    """Writes items, at most one of each value, all or none or some: what fails is tried again, in parts."""
+
+    def __call__(self, items: Sequence[Item], /) -> rt.Awaits[Any]: ...
+
+
+class FlusherMetrics(msgspec.Struct, frozen=True):
+    """``active``: it has the lease; ``last_error`` of the writer or of Redis. Counts are since it was made."""
+
+    active: bool
+    entries: int  # taken off the stream
+    written: int  # of these, given to the writer with success; the rest was superseded, or is dead
+    batches: int  # calls of the writer that succeeded
+    dead: int
+    failures: int  # calls of the writer, or of Redis, that failed
+    takeovers: int  # times that it got the lease
+    last_error: str | None
+
+
+class _Leave(Exception):
+    """It is to stop, or has lost the lease: nothing more is written."""
+
+
+class AsyncFlusher:
+    """``async with AsyncFlusher(redis, region, writer):`` flushes until the end of the block; ``run()`` until ``stop()``.
+
+    ``decode(name, data)`` makes the value for the writer of the bytes that were put. ``batch``: most items of one call;
+    ``every``: seconds between two flushes, in which writes of one value become one; ``attempts`` to write an item by itself
+    before it is a dead letter; ``lease``: seconds after which another flusher takes over from one that died or froze;
+    ``is_transient(error)``: the error is no item's fault; ``on_error(error)`` is told of each.
+    """
+
+    def __init__(
+        self,
+        redis: AsyncRedis,
+        region: Region,
+        writer: Writer,
+        *,
+        decode: Callable[[str, bytes], Any] | None = None,
+        batch: int = 1000,
+        every: float = 1.0,
+        attempts: int = 5,
+        lease: float = LEASE,
+        is_transient: Callable[[BaseException], bool] = transient,
+        on_error: Callable[[BaseException], object] | None = None,
+    ) -> None:
+        for name, value, least in (
+            ("batch", batch, 1),
+            ("every", every, 0),
+            ("attempts", attempts, 1),
+            ("lease", lease, 0.5),
+        ):
+            if value < least:
+                raise ConfigError(
+                    f"$.cache.{region.name}.flusher.{name}: {value} is out of range; give at least {least}"
+                )
+        self.region = region
+        self._redis, self._call = redis, redis.call
+        self._writer, self._decode = writer, decode
+        self._batch, self._every, self._attempts, self._lease = batch, every, attempts, lease
+        self._is_transient, self._on_error = is_transient, on_error
+        self._names = names(region.name)
+        self._token = secrets.token_hex(16)
+        self._scripts = {
+            name: [redis.script((LUA / f"behind_{name}.lua").read_text("utf-8"))] for name in ("turn", "ack", "lift")
+        }
+        for scripts in self._scripts.values():
+            scripts.append(redis.script(_ALLOW_OOM + scripts[0].source))
+        self._until = 0.0  # the lease is ours until then, if nothing goes wrong
+        self._stop = rt.Event()
+        self._running: rt.Spawned | None = None
+        self._entries = self._written = self._batches = self._dead = self._failures = self._takeovers = 0
+        self._last_error: str | None = None
+
+    # -- beginning and end ---------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._stop.clear()
+        self._running = rt.spawn(self.run)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Ends after the batch under way; another flusher may go on at once. What waits stays in the stream."""
+        self._stop.set()
+        if self._running is not None:
+            running, self._running = self._running, None
+            await running.join()
+
+    async def run(self) -> None:
+        """Flushes until ``stop()``, from when it gets the lease. Errors of Redis and of the writer are waited out."""
+        keeper = rt.spawn(self._keep)
+        flushed = monotonic() - self._every
+        pause = _FIRST
+        try:
+            while not self._stop.is_set():
+                try:
+                    work = await self._turn()
+                    if work is not None:
+                        lifted, waiting, hurried = work
+                        late = monotonic() - flushed >= self._every
+                        if waiting and (late or hurried or waiting >= self._batch * _DEEP):
+                            await self._drain(lifted)
+                            flushed = monotonic()
+                    pause = _FIRST
+                    await rt.wait(self._stop, min(_TICK, self._lease / 5) if work is not None else self._lease / 5)
+                except _Leave:
+                    pass
+                except Exception as error:
+                    self._failed(error)
+                    await rt.wait(self._stop, random.uniform(pause / 2, pause))  # noqa: S311 - so that not all come at once
+                    pause = min(2 * pause, _LONGEST)
+        finally:
+            self._stop.set()
+            await keeper.join()
+            await self._give_back()
+
+    async def _give_back(self) -> None:
+        if self._until:
+            self._until = 0.0
+            try:
+                await self._run(
+                    "turn", [self._names.lease, self._names.lifted, self._names.log, self._names.hurry], [0]
+                )
+            except (RedisUnavailable, RedisRefused) as error:  # then it runs out
+                self._failed(error)
+
+    # -- the lease -----------------------------------------------------------------------------------------------
+
+    async def _turn(self) -> tuple[bool, int, bool] | None:
+        """Takes the lease, or keeps it. None: another one has it. Else: are versions right, entries, does somebody wait?"""
+        began = monotonic()
+        own = self._names
+        reply = await self._run("turn", [own.lease, own.lifted, own.log, own.hurry], [round(self._lease * 1000)])
+        if not reply[0]:
+            self._until = 0.0
+            return None
+        if not self._until:
+            self._takeovers += 1
+        self._until = began + self._lease
+        return bool(reply[1]), reply[2], bool(reply[3])
+
+    async def _keep(self) -> None:
+        """Keeps the lease while the writer takes its time."""
+        while not await rt.wait(self._stop, self._lease / 3):
+            if self._until:
+                try:
+                    await self._turn()
+                except (RedisUnavailable, RedisRefused) as error:
+                    self._failed(error)
+
+    def _still(self) -> None:
+        if self._stop.is_set() or monotonic() >= self._until:
+            raise _Leave
+
+    async def _run(self, name: str, keys: Sequence[Any], args: Sequence[Any]) -> Any:
+        """A script. On a server whose memory is full, if it knows how: what waits must be able to leave it."""
+        plain, always = self._scripts[name]
+        args = [self._token, *args]
+        try:
+            return await plain(keys, args, timeout=self._redis.settings.timeout)
+        except RedisRefused as error:
+            if error.code != "OOM":
+                raise
+        return await always(keys, args, timeout=self._redis.settings.timeout)
+
+    # -- flushing ------------------------------------------------------------------------------------------------
+
+    async def _drain(self, lifted: bool) -> None:
+        if not lifted:
+            await self._lift()
+        while True:
+            self._still()
+            latest, last, count = await self._read()
+            if last is None:
+                return
+            await self._settle(latest, last)
+            self._entries += count
+
+    async def _lift(self) -> None:
+        """The stream is new to us: are its versions higher than the database's?"""
+        highest = getattr(self._writer, "highest", None)
+        version = 0 if highest is None else await highest() or 0
+        own = self._names
+        await self._run("lift", [own.lease, own.log, own.open, own.lifted], [id_of(version + 1)])
+
+    async def _read(self) -> tuple[list[Entry], bytes | None, int]:
+        """The latest entry of each value, of the oldest part of the stream; the last id of that part, how many it has."""
+        latest: dict[bytes, Entry] = {}
+        start: Any = "-"
+        last, count = None, 0
+        while len(latest) < self._batch and count < self._batch * _DEEP:
+            found = entries(await self._call("XRANGE", self._names.log, start, "+", "COUNT", self._batch))
+            for entry in found:
+                latest[entry.name] = entry
+            count += len(found)
+            if found:
+                last = found[-1].id
+                start = b"(" + last
+            if len(found) < self._batch:
+                break
+        return list(latest.values()), last, count
+
+    async def _settle(self, latest: list[Entry], last: bytes) -> None:
+        """Writes entries and takes all up to ``last`` off the stream."""
+        work: list[tuple[Entry, Item]] = []
+        lives: dict[bytes, int] = {}
+        dead: dict[bytes, DeadLetter] = {}
+        for entry in latest:
+            meta = _meta(entry.meta)
+            lives[entry.name] = meta.live
+            version = version_of(entry.id)
+            try:
+                value = None if meta.deleted else self._value(entry)
+            except Exception as error:
+                dead[entry.name] = _letter(entry, meta, version, error, 1)
+                continue
+            work.append((entry, Item(meta.key, value, meta.deleted, version, meta.tenant)))
+        for at in range(0, len(work), self._batch):
+            for entry, why, attempts in await self._write(work[at : at + self._batch]):
+                dead[entry.name] = _letter(entry, _meta(entry.meta), version_of(entry.id), why, attempts)
+        own = self._names
+        args: list[Any] = [last]
+        for entry in latest:
+            letter = dead.get(entry.name)
+            args += (entry.id, lives[entry.name], b"" if letter is None else _pack(letter))
+        if not await self._run("ack", [own.lease, own.log, own.open, own.dead, *(e.name for e in latest)], args):
+            self._until = 0.0
+            raise _Leave
+        self._written += len(latest) - len(dead)
+        self._dead += len(dead)
+
+    def _value(self, entry: Entry) -> Any:
+        return entry.data if self._decode is None else self._decode(entry.name.decode(), entry.data)
+
+    async def _write(self, work: list[tuple[Entry, Item]]) -> list[tuple[Entry, BaseException, int]]:
+        """Those that cannot be written, each with the last error and how often it was tried by itself."""
+        if not work:
+            return []
+        error = await self._try(work)
+        if error is None:
+            return []
+        if len(work) > 1:
+            half = len(work) // 2
+            return await self._write(work[:half]) + await self._write(work[half:])
+        pause = _FIRST
+        for _ in range(1, self._attempts):
+            await rt.wait(self._stop, random.uniform(pause / 2, pause))  # noqa: S311 - so that two do not meet again
+            pause = min(2 * pause, _LONGEST)
+            error = await self._try(work)
+            if error is None:
+                return []
+        return [(work[0][0], error, self._attempts)]
+
+    async def _try(self, work: list[tuple[Entry, Item]]) -> BaseException | None:
+        """None: they are written. An error: one of them is to blame. Waits for whatever else is wrong."""
+        pause = _FIRST
+        while True:
+            self._still()
+            try:
+                await self._writer([item for _, item in work])
+            except Exception as error:
+                self._failed(error)
+                if not self._is_transient(error):
+                    return error
+            else:
+                self._batches += 1
+                return None
+            await rt.wait(self._stop, random.uniform(pause / 2, pause))  # noqa: S311 - so that not all come at once
+            pause = min(2 * pause, _LONGEST)
+
+    def _failed(self, error: BaseException) -> None:
+        self._failures += 1
+        self._last_error = f"{type(error).__name__}: {error}"
+        if self._on_error is not None:
+            self._on_error(error)
+
+    def metrics(self) -> FlusherMetrics:
+        return FlusherMetrics(
+            active=monotonic() < self._until,
+            entries=self._entries,
+            written=self._written,
+            batches=self._batches,
+            dead=self._dead,
+            failures=self._failures,
+            takeovers=self._takeovers,
+            last_error=self._last_error,
+        )
+
+
+def _letter(entry: Entry, meta: Meta, version: int, error: BaseException, attempts: int) -> DeadLetter:
+    return DeadLetter(
+        name=entry.name.decode(),
+        key=meta.key,
+        tenant=meta.tenant,
+        deleted=meta.deleted,
+        version=version,
+        error=f"{type(error).__name__}: {error}",
+        attempts=attempts,
+        data=entry.data,
+    )
