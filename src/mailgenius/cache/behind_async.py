@@ -15,6 +15,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import msgspec
 
@@ -36,6 +37,7 @@ from mailgenius.rt import aio as rt
 __all__ = ["AsyncWriteBehind"]
 
 MAXLEN = 100_000
+MOST = 50  # writes of one script: the server does nothing else meanwhile
 LUA = Path(__file__).parent / "lua"
 _FIRST, _LONGEST = 0.005, 0.1  # seconds between two looks
 _pack = msgspec.msgpack.Encoder().encode
@@ -66,10 +68,10 @@ class AsyncWriteBehind:
         self.names = names(region.name)
         self._redis, self._call = redis, redis.call
         self._maxlen, self._timeout, self._durable, self._unsafe = maxlen, timeout, durable, unsafe
-        self._attempt = min(redis.settings.timeout, timeout)  # seconds of one try
+        self._attempt = redis.settings.timeout  # seconds of one try
         self._put, self._replay = redis.script(LUA / "behind_put.lua"), redis.script(LUA / "behind_replay.lua")
-        self._head = ("EVALSHA", self._put.sha, 4, self.names.log, self.names.open)
-        self._producer = self.names.producer + secrets.token_hex(8)
+        self._keys = (self.names.log, self.names.open, self.names.producer + secrets.token_hex(8))
+        self._together: rt.Together[bytes] = rt.Together(self._send, MOST)
         self._epoch = 0
         self._live = round(region.ttl * 1000)
         self._namers: dict[str | int | None, Callable[[Key], str]] = {}
@@ -129,35 +131,19 @@ class AsyncWriteBehind:
             await self.check()
         began = monotonic()
         seconds = self._timeout if timeout is None else timeout
-        attempt = min(self._attempt, seconds)
         pause, unknown, why = _FIRST, False, ""
         while True:
-            epoch = self._epoch
             try:
-                reply = await self._call(
-                    *self._head, self._producer, name, self._maxlen, epoch, meta, data, timeout=attempt
-                )
-                if type(reply) is bytes:
+                reply = await self._together((name, meta, data))
+                if reply:
                     if self._durable and not self._always:
                         await self._synced(began + seconds)
                     return version_of(reply)
-                if reply == -1:  # it came after an attempt of a later epoch
-                    self._give_up(epoch)
-                    continue
-            except RedisRefused as error:
-                if error.code != "NOSCRIPT":
-                    raise
-                await self._put.load()
-                continue
             except RedisUnavailable as error:
-                self._give_up(epoch)
                 unknown = unknown or isinstance(error, RedisTimeout | RedisOutcomeUnknown)
                 if not unknown:
                     raise
                 why = str(error)
-            except BaseException:  # cancelled: it may be on its way
-                self._give_up(epoch)
-                raise
             left = began + seconds - monotonic()
             if left <= 0:
                 if unknown:
@@ -168,7 +154,27 @@ class AsyncWriteBehind:
                 )
             await rt.sleep(min(left, random.uniform(pause / 2, pause)))  # noqa: S311 - so that not all come at once
             pause = min(2 * pause, _LONGEST)
-            attempt = max(min(self._attempt, began + seconds - monotonic()), 0.001)
+
+    async def _send(self, writes: list[tuple[str, bytes, bytes]]) -> list[bytes]:
+        """Gives writes to the server, all at once; the ids of their entries."""
+        while True:
+            epoch = self._epoch
+            keys = [*self._keys]
+            args: list[Any] = [self._maxlen, epoch]
+            for name, meta, data in writes:
+                keys.append(name)
+                args += meta, data
+            try:
+                reply: Any = await self._put(keys, args, timeout=self._attempt)
+            except RedisRefused:
+                raise
+            except BaseException:  # it may be on its way
+                self._give_up(epoch)
+                raise
+            if reply != -1:
+                ids: list[bytes] = reply
+                return ids
+            self._give_up(epoch)  # it came after an attempt of a later epoch
 
     def _give_up(self, epoch: int) -> None:
         """What was sent in this epoch and not answered is not to be carried out later than what comes next."""
@@ -218,14 +224,14 @@ class AsyncWriteBehind:
         ``FlushTimeout``; nothing is lost then."""
         deadline = monotonic() + timeout
         own = self.names
-        newest = await self._call("XREVRANGE", own.log, "+", "-", "COUNT", 1)
-        if not newest:
-            return
-        last, pause = version_of(newest[0][0]), _FIRST
+        look = [("XRANGE", own.log, "-", "+", "COUNT", 1), ("XREVRANGE", own.log, "+", "-", "COUNT", 1)]
+        last, lifted, pause = -1, None, _FIRST
         while True:
-            oldest, _ = await self._redis.calls(
-                [("XRANGE", own.log, "-", "+", "COUNT", 1), ("SET", own.hurry, 1, "PX", 1000)]
+            oldest, newest, now, _ = await self._redis.calls(
+                [*look, ("EXISTS", own.lifted), ("SET", own.hurry, 1, "PX", 1000)], atomic=True
             )
+            if now != lifted:  # the first look, or all entries have got new ids
+                last, lifted = (version_of(newest[0][0]) if newest else -1), now
             if not oldest or version_of(oldest[0][0]) > last:
                 return
             left = deadline - monotonic()

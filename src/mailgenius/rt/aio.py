@@ -15,6 +15,7 @@ __all__ = [
     "Lock",
     "Opening",
     "Spawned",
+    "Together",
     "blocking",
     "limit",
     "opening",
@@ -85,6 +86,49 @@ async def together(calls: Sequence[Callable[[], Awaitable[_T]]]) -> list[_T | Ex
             if isinstance(one, asyncio.Future):
                 one.cancel()
     return found
+
+
+class Together(Generic[_T]):
+    """Requests of one turn of the loop go together: ``send(items)`` gets up to ``most`` of them, in order, and gives as
+    many replies. Its error is everybody's."""
+
+    def __init__(self, send: Callable[[list[Any]], Awaitable[list[_T]]], most: int) -> None:
+        self._send, self._most = send, most
+        self._waiting: list[tuple[Any, asyncio.Future[_T]]] = []
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def __call__(self, item: Any) -> asyncio.Future[_T]:
+        """The reply to ``item``, when awaited. Who is cancelled takes nothing from the others."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            loop.call_soon(self._go, loop)
+        future: asyncio.Future[_T] = loop.create_future()
+        self._waiting.append((item, future))
+        return future
+
+    def _go(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting, self._waiting = self._waiting, []
+        for at in range(0, len(waiting), self._most):
+            task = loop.create_task(self._carry(waiting[at : at + self._most]))
+            self._sending.add(task)  # the loop itself would forget it
+            task.add_done_callback(self._sending.discard)
+
+    async def _carry(self, batch: list[tuple[Any, asyncio.Future[_T]]]) -> None:
+        try:
+            replies = await self._send([item for item, _ in batch])
+        except BaseException as error:
+            for _, future in batch:
+                if not future.done():
+                    if isinstance(error, Exception):
+                        future.set_exception(error)
+                    else:
+                        future.cancel()
+            if not isinstance(error, Exception):
+                raise
+        else:
+            for (_, future), reply in zip(batch, replies, strict=True):
+                if not future.done():
+                    future.set_result(reply)
 
 
 async def wait(event: Event, seconds: float) -> bool:

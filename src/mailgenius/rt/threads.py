@@ -11,6 +11,9 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from queue import SimpleQueue
 from typing import Annotated, Any, ClassVar, TypeVar
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Any, Generic, TypeVar
 
 __all__ = [
     "LINGER",
@@ -19,6 +22,7 @@ __all__ = [
     "Lock",
     "Opening",
     "Spawned",
+    "Together",
     "blocking",
     "limit",
     "opening",
@@ -117,6 +121,58 @@ def together(calls: Sequence[Callable[[], _T]]) -> list[_T | Exception]:
     for _ in calls:
         ended.get()
     return found
+
+
+class Request(Generic[_T]):
+    """One of those that go together."""
+
+    __slots__ = ("done", "error", "item", "reply")
+
+    def __init__(self, item: Any) -> None:
+        self.item = item
+        self.done = False
+        self.error: Exception | None = None
+        self.reply: _T
+
+
+class Together(Generic[_T]):
+    """Requests that come while others are under way go together: ``send(items)`` gets up to ``most`` of them, in order, and
+    gives as many replies. Its error is everybody's."""
+
+    def __init__(self, send: Callable[[list[Any]], list[_T]], most: int) -> None:
+        self._send, self._most = send, most
+        self._waiting: deque[Request[_T]] = deque()
+        self._lead = Lock()
+
+    def __call__(self, item: Any) -> _T:
+        """The reply to ``item``."""
+        own: Request[_T] = Request(item)
+        self._waiting.append(own)
+        with self._lead:
+            while not own.done:
+                self._carry([self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))])
+        if own.error is not None:
+            raise own.error
+        return own.reply
+
+    def _carry(self, batch: list[Request[_T]]) -> None:
+        try:
+            for request, reply in zip(batch, self._send([request.item for request in batch]), strict=True):
+                request.reply = reply
+        except BaseException as error:
+            for request in batch:
+                request.error = (
+                    error
+                    if isinstance(error, Exception)
+                    else RuntimeError(
+                        "the thread that sent this was interrupted; whether it was carried out is not known"
+                    )
+                )
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            for request in batch:
+                request.done = True
 
 
 def wait(event: Event, seconds: float) -> bool:
