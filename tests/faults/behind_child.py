@@ -31,7 +31,7 @@ def decode(_: str, data: bytes) -> dict[str, int]:
 
 async def app(url: str, notes: str, first: int) -> None:
     file = os.open(notes, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    async with AsyncRedis(url, timeout=0.5, connect_timeout=0.5) as redis:
+    async with AsyncRedis(url, timeout=0.5, connect_timeout=0.5, offline_queue=KEYS) as redis:
         own = AsyncWriteBehind(redis, REGION, maxlen=20_000)
 
         async def write(key: int) -> None:
@@ -41,7 +41,7 @@ async def app(url: str, notes: str, first: int) -> None:
                 try:
                     await own.put(key, msgspec.json.encode({"number": number, "pad": "x" * 100}))
                 except (RedisUnavailable, WriteBehindFull):
-                    await asyncio.sleep(0.01)
+                    await asyncio.sleep(0)
                 else:
                     os.write(file, NOTE.pack(key, number))
 

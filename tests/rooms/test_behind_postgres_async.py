@@ -99,9 +99,12 @@ async def test_bad_rows_become_dead_letters_and_a_missing_table_does_not(
 async def test_durable_writes(tmp_path: Path) -> None:
     region = Region(name="t", serializer="raw")
     with valkey(tmp_path / "valkey") as server:
-        async with AsyncRedis(server.url) as redis:
+        async with AsyncRedis(server.url, offline_queue=10) as redis:
             own = AsyncWriteBehind(redis, region, durable=True)
             assert await own.put("a", b"1")
+            server.restart()
+            await own.put("a", b"2")  # what the server before had accepted would not count: it is put once more
+            assert await own.put("a", b"3")
             await redis.call("CONFIG", "SET", "appendfsync", "no")
             with pytest.raises(ConfigError, match="set it to always or everysec"):
                 await own.check()

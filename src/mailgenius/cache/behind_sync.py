@@ -78,6 +78,7 @@ class WriteBehind:
         self._namers: dict[str | int | None, Callable[[Key], str]] = {}
         self._checked = unsafe and not durable
         self._always = False  # the server syncs before it answers
+        self._server = ""  # its run_id: another one after each start
         self._lock = rt.Lock()
         self._begun = self._done = 0  # rounds of WAITAOF
 
@@ -134,14 +135,16 @@ class WriteBehind:
         seconds = self._timeout if timeout is None else timeout
         pause, unknown, why = _FIRST, False, ""
         while True:
+            reply = None
+            server = self._server  # the one that is known now, or a later one, will accept it
             try:
                 reply = self._together((name, meta, data))
                 if reply:
                     if self._durable and not self._always:
-                        self._synced(began + seconds)
+                        self._synced(server, began + seconds)
                     return version_of(reply)
             except RedisUnavailable as error:
-                unknown = unknown or isinstance(error, RedisTimeout | RedisOutcomeUnknown)
+                unknown = unknown or reply is not None or isinstance(error, RedisTimeout | RedisOutcomeUnknown)
                 if not unknown:
                     raise
                 why = str(error)
@@ -182,27 +185,23 @@ class WriteBehind:
         if self._epoch == epoch:
             self._epoch = epoch + 1
 
-    def _synced(self, deadline: float) -> None:
-        """Until all that was answered before is on the disk. Callers of one moment share a round."""
+    def _synced(self, server: str, deadline: float) -> None:
+        """Until all that this run of the server has answered is on its disk. Callers of one moment share a round."""
         wanted = self._begun + 1
         with self._lock:
-            if self._done >= wanted:
-                return
-            self._begun += 1
-            this = self._begun
-            left = max(deadline - monotonic(), 0.001)
-            try:
+            if self._done < wanted:
+                self._begun += 1
+                this = self._begun
+                left = max(deadline - monotonic(), 0.001)
                 with self._redis.dedicated() as own:
                     # A write of this connection that comes after all of theirs: what WAITAOF waits for is its own.
-                    own.call("SET", self.names.synced, this)
+                    info, _ = own.calls([("INFO", "server"), ("SET", self.names.synced, this)])
                     local, _ = own.call("WAITAOF", 1, 0, max(1, int(left * 1000)), timeout=left + 1.0)
-            except RedisUnavailable as error:
-                raise RedisOutcomeUnknown(
-                    f"The write was accepted; whether it is on the disk is not known: {error}"
-                ) from error
-            if not local:
-                raise RedisOutcomeUnknown("The write was accepted, and is not on the disk in time.")
-            self._done = this
+                if not local:
+                    raise RedisOutcomeUnknown("it was accepted, and was not on the disk in time")
+                self._server, self._done = parsed_info(info)["run_id"], this
+            if self._server != server:
+                raise RedisOutcomeUnknown("it was accepted, and then the server was started anew")
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
@@ -285,6 +284,7 @@ class WriteBehind:
             fsync = self._setting("appendfsync")
             waitaof = bool((self._call("COMMAND", "INFO", "WAITAOF"))[0])
             self._always = fsync == "always"
+            self._server = parsed_info(self._call("INFO", "server"))["run_id"]
         found = refusals(info, fsync, self._durable, waitaof)
         if found and not self._unsafe:
             raise ConfigError(

@@ -8,16 +8,13 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 for i = 5, #KEYS do
   local at = 3 * (i - 4)
   local name, id, live, dead = KEYS[i], ARGV[at], ARGV[at + 1], ARGV[at + 2]
-  if dead ~= '' then
-    redis.call('HSET', KEYS[4], name, dead)
-  else
-    redis.call('HDEL', KEYS[4], name) -- an older value that could not be written is superseded
-  end
-  if redis.call('HGET', KEYS[3], name) == id then -- nobody has written it since
+  if redis.call('HGET', KEYS[3], name) == id then -- else it was written since, and that write decides
     redis.call('HDEL', KEYS[3], name)
     if dead ~= '' then
+      redis.call('HSET', KEYS[4], name, dead)
       redis.call('UNLINK', name) -- the database does not have it, so nobody should read it
     else
+      redis.call('HDEL', KEYS[4], name) -- an older value that could not be written is superseded
       redis.call('PEXPIRE', name, live)
     end
   end
