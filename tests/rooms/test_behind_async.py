@@ -174,6 +174,27 @@ async def test_a_dead_letter_goes_when_a_newer_value_is_written(redis_server: Va
     assert table.values == {"a": b"good"}
 
 
+async def test_a_verdict_on_an_old_value_does_not_count_once_there_is_a_newer(redis_server: ValkeyServer) -> None:
+    table = Table()
+    async with AsyncRedis(redis_server.url) as redis:
+        own = behind(redis)
+
+        async def write(items: Sequence[Item]) -> None:
+            if items[0].value == b"bad":
+                await own.put("a", b"good")
+                raise ValueError("bad")
+            await table.write(items)
+
+        await own.put("a", b"bad")
+        async with AsyncFlusher(redis, REGION, write, attempts=1, **QUICK) as flusher:
+            await until(lambda: table.values)
+            await own.flush(10)
+            assert flusher.metrics().failures == 1
+        assert await own.dead() == []
+        assert await redis.get("lead:a") == b"good"
+    assert table.values == {"a": b"good"}
+
+
 async def test_what_cannot_be_decoded_is_set_aside(redis_server: ValkeyServer) -> None:
     table = Table()
     async with AsyncRedis(redis_server.url) as redis:

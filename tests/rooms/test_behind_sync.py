@@ -175,6 +175,27 @@ def test_a_dead_letter_goes_when_a_newer_value_is_written(redis_server: ValkeySe
     assert table.values == {"a": b"good"}
 
 
+def test_a_verdict_on_an_old_value_does_not_count_once_there_is_a_newer(redis_server: ValkeyServer) -> None:
+    table = Table()
+    with Redis(redis_server.url) as redis:
+        own = behind(redis)
+
+        def write(items: Sequence[Item]) -> None:
+            if items[0].value == b"bad":
+                own.put("a", b"good")
+                raise ValueError("bad")
+            table.write(items)
+
+        own.put("a", b"bad")
+        with Flusher(redis, REGION, write, attempts=1, **QUICK) as flusher:
+            until(lambda: table.values)
+            own.flush(10)
+            assert flusher.metrics().failures == 1
+        assert own.dead() == []
+        assert redis.get("lead:a") == b"good"
+    assert table.values == {"a": b"good"}
+
+
 def test_what_cannot_be_decoded_is_set_aside(redis_server: ValkeyServer) -> None:
     table = Table()
     with Redis(redis_server.url) as redis:
