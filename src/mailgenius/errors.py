@@ -66,14 +66,6 @@ class RedisRefused(MailgeniusError):
         return str(self).partition(" ")[0]
 
 
-class LoadFailed(MailgeniusError):
-    """The load of a cached value ended without one: it was cancelled or interrupted, or loads wait for one another."""
-
-
-class LoadTimeout(LoadFailed, TimeoutError):
-    """The load of a cached value took longer than its hard timeout. Nothing was stored."""
-
-
 class SchemaError(MailgeniusError):
     """The database schema is missing, older or newer than this version needs (run ``mailgenius migrate``), or the role may
     not change it."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from ._async import AsyncCache
 from ._sync import Cache
-from .codec import train
-from .marks import MISS
-from .meters import CacheMetrics, RegionMetrics
 from .behind import DeadLetter, Item, Pending
 from .behind_async import AsyncWriteBehind
 from .behind_flusher_async import AsyncFlusher
@@ -14,6 +11,9 @@ from .behind_flusher_sync import Flusher
 from .behind_postgres_async import AsyncPostgresUpserts
 from .behind_postgres_sync import PostgresUpserts
 from .behind_sync import WriteBehind
+from .codec import train
+from .marks import MISS
+from .meters import CacheMetrics, RegionMetrics
 from .policy import SOURCE_REGIONS, Region, check_regions
 from .region_async import AsyncRegionCache
 from .region_sync import RegionCache
@@ -22,24 +22,21 @@ __all__ = [
     "MISS",
     "SOURCE_REGIONS",
     "AsyncCache",
-    "AsyncRegionCache",
-    "Cache",
-    "CacheMetrics",
-    "Region",
-    "RegionCache",
-    "RegionMetrics",
-    "check_regions",
-    "train",
-    "SOURCE_REGIONS",
     "AsyncFlusher",
     "AsyncPostgresUpserts",
+    "AsyncRegionCache",
     "AsyncWriteBehind",
+    "Cache",
+    "CacheMetrics",
     "DeadLetter",
     "Flusher",
     "Item",
     "Pending",
     "PostgresUpserts",
     "Region",
+    "RegionCache",
+    "RegionMetrics",
     "WriteBehind",
     "check_regions",
+    "train",
 ]

@@ -10,10 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from queue import SimpleQueue
-from typing import Annotated, Any, ClassVar, TypeVar
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
 __all__ = [
     "LINGER",
