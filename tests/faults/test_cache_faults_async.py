@@ -338,6 +338,10 @@ async def test_a_stale_value_while_everything_is_down(own_server: ValkeyServer) 
             raise ConnectionError("the database is down, too")
 
         assert await region.get_or_load("a", fails) == "known"
+        with pytest.raises(RedisUnavailable):
+            await region.delete("a")
+        with pytest.raises(ConnectionError):
+            await region.get_or_load("a", fails)
         with pytest.raises(ConnectionError):
             await region.get_or_load("b", fails)
         own_server.resume()

@@ -339,6 +339,10 @@ def test_a_stale_value_while_everything_is_down(own_server: ValkeyServer) -> Non
             raise ConnectionError("the database is down, too")
 
         assert region.get_or_load("a", fails) == "known"
+        with pytest.raises(RedisUnavailable):
+            region.delete("a")
+        with pytest.raises(ConnectionError):
+            region.get_or_load("a", fails)
         with pytest.raises(ConnectionError):
             region.get_or_load("b", fails)
         own_server.resume()

@@ -180,7 +180,7 @@ class Keeper:
     def _forget_tag(self, name: str | bytes) -> None:
         self._tags.store.pop(name)
         for shared in self._regions.values():
-            shared.local.pop_tag(name)
+            shared.forget_tag(name)
 
     def _forked(self) -> None:
         """In a child process: nobody tells us of changes, and the threads that loaded are not ours."""

@@ -100,10 +100,9 @@ async def _lock(shared: Shared, name: str, sight: Sight) -> tuple[bytes | None, 
             changed.clear()
             sight = await shared.look(name)
     finally:
-        waiting = shared.watched[name]
-        waiting.remove(changed)
-        if not waiting:
-            shared.watched.pop(name, None)
+        others = [event for event in shared.watched.pop(name, ()) if event is not changed]
+        if others:
+            shared.watched.setdefault(name, []).extend(others)
 
 
 async def _load(

@@ -101,10 +101,9 @@ def _lock(shared: Shared, name: str, sight: Sight) -> tuple[bytes | None, Sight]
             changed.clear()
             sight = shared.look(name)
     finally:
-        waiting = shared.watched[name]
-        waiting.remove(changed)
-        if not waiting:
-            shared.watched.pop(name, None)
+        others = [event for event in shared.watched.pop(name, ()) if event is not changed]
+        if others:
+            shared.watched.setdefault(name, []).extend(others)
 
 
 def _load(

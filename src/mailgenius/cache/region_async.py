@@ -77,11 +77,14 @@ class AsyncRegionCache:
             return default if value is DOWN else value
         ticket = local.begin()
         data = await self._ask("GET", name)
-        found = await shared.usable(name, data)
-        if found is not None and (left := shared.left(found)) > 0:
-            shared.meters.hits += 1
-            shared.keep(local, ticket, name, found, len(data), left)
-            return found.value
+        found = shared.codec.decode(name, data) if type(data) is bytes else None
+        if found is not None and (not found.tags or await shared.tags.valid(found.tags)):
+            left = shared.left(found)
+            if left > 0:
+                shared.meters.hits += 1
+                if shared.coherent and shared.keeps:
+                    shared.keep(local, ticket, name, found, len(data), left)
+                return found.value
         if data is DOWN:
             shared.meters.unavailable += 1
         else:
@@ -180,7 +183,7 @@ class AsyncRegionCache:
                 stored = reply == 1
         except RedisUnavailable:
             if shared.policy.on_redis_down != "keep":
-                shared.local.pop(name)
+                shared.forget(name)
                 raise
             # What is bound to a tag or a version is not kept: either may have changed when the server is back.
             kind = DROP if tags or version is not None else KEEP
@@ -217,7 +220,7 @@ class AsyncRegionCache:
             there: int = await shared.server.must(shared.server.drop, name)
         except RedisUnavailable:
             if shared.policy.on_redis_down != "keep":
-                shared.local.pop(name)
+                shared.forget(name)
                 raise
             shared.owe(name, Wish(DROP, shared.policy.prefix))
             return False
@@ -254,7 +257,7 @@ class AsyncRegionCache:
                 tags=found.tags,
             )
             reply = await shared.server.must(shared.server.put, name, data[:HEAD], new, shared.life(fresh))
-            shared.local.pop(name)
+            shared.forget(name)
             if reply == 1:
                 return True
 
@@ -263,11 +266,11 @@ class AsyncRegionCache:
         shared = self._shared
         if shared.owed.any:
             shared.owed.done(name)
-        shared.local.pop(name)
+        shared.forget(name)
 
     async def _forget(self, name: str) -> None:
         """The server refused a value: the one before it is old."""
-        self._shared.local.pop(name)
+        self._shared.forget(name)
         await self._shared.server.run(self._shared.server.drop, name)
 
     async def _tell_all(self, commands: list[tuple[Any, ...]], wishes: list[tuple[str, Wish]]) -> list[Any]:
@@ -285,7 +288,7 @@ class AsyncRegionCache:
             for name, _ in wishes[: len(told)]:
                 self._told(name)
             for name, _ in wishes[len(told) :]:
-                shared.local.pop(name)
+                shared.forget(name)
         refused = None
         for reply, (name, _) in zip(told, wishes, strict=False):
             if isinstance(reply, RedisRefused):

@@ -215,4 +215,15 @@ class Shared:
 
     def owe(self, name: str, wish: Wish) -> None:
         self.owed.add(name, wish)
+        self.forget(name)
+
+    def forget(self, name: str) -> None:
+        """It was changed: no value of before is to be served, not even for want of another one."""
         self.local.pop(name)
+        if (before := self.before) is not None:
+            before.pop(name)
+
+    def forget_tag(self, tag: str | bytes) -> None:
+        self.local.pop_tag(tag)
+        if (before := self.before) is not None:
+            before.pop_tag(tag)

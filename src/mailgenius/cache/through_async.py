@@ -42,13 +42,13 @@ async def write_through(
             raise
         marked = False
         shared.owe(name, Wish(DROP, shared.policy.prefix))
-    shared.local.pop(name)
+    shared.forget(name)
     tokens = await shared.tags.tokens(tags) if tags and marked else ()
     try:
         given = await write(value)
     except (TimeoutError, OutcomeUnknown):
         # It may still come about: the mark stays until its time is over.
-        shared.local.pop(name)
+        shared.forget(name)
         raise
     except Exception:
         if marked:
@@ -74,5 +74,5 @@ async def _end(shared: Shared, name: str, mine: bytes, data: bytes, life: int, v
     if stored is DOWN:
         # The mark ends by itself; but a server that restarts may have forgotten it, and know an older value.
         shared.owe(name, Wish(DROP, shared.policy.prefix))
-    shared.local.pop(name)
+    shared.forget(name)
     return bool(stored == 1)

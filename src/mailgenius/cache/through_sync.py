@@ -43,13 +43,13 @@ def write_through(
             raise
         marked = False
         shared.owe(name, Wish(DROP, shared.policy.prefix))
-    shared.local.pop(name)
+    shared.forget(name)
     tokens = shared.tags.tokens(tags) if tags and marked else ()
     try:
         given = write(value)
     except (TimeoutError, OutcomeUnknown):
         # It may still come about: the mark stays until its time is over.
-        shared.local.pop(name)
+        shared.forget(name)
         raise
     except Exception:
         if marked:
@@ -75,5 +75,5 @@ def _end(shared: Shared, name: str, mine: bytes, data: bytes, life: int, version
     if stored is DOWN:
         # The mark ends by itself; but a server that restarts may have forgotten it, and know an older value.
         shared.owe(name, Wish(DROP, shared.policy.prefix))
-    shared.local.pop(name)
+    shared.forget(name)
     return bool(stored == 1)
