@@ -137,7 +137,7 @@ class Server:
         owed = self.owed
         patience = self.redis.settings.timeout
         for prefix in list(owed.regions):
-            await self._clear(prefix, patience)
+            await self.clear(prefix, patience)
             owed.cleared(prefix)
         while owed.wishes:
             batch = list(owed.wishes.items())[:BATCH]
@@ -155,7 +155,9 @@ class Server:
             return self.drop.command((name,))
         return self.replay.command((name,), (wish.data, int(left * 1000) + 1))
 
-    async def _clear(self, prefix: str, patience: float) -> None:
+    async def clear(self, prefix: str, patience: float) -> None:
+        """Deletes all values whose names begin with ``prefix``; ``patience``: seconds for each step. Raises
+        ``RedisUnavailable``."""
         cursor: Any = b"0"
         pattern = "".join(f"\\{char}" if char in "*?[]^\\-" else char for char in prefix) + "*"
         while True:

@@ -138,7 +138,7 @@ class Server:
         owed = self.owed
         patience = self.redis.settings.timeout
         for prefix in list(owed.regions):
-            self._clear(prefix, patience)
+            self.clear(prefix, patience)
             owed.cleared(prefix)
         while owed.wishes:
             batch = list(owed.wishes.items())[:BATCH]
@@ -156,7 +156,9 @@ class Server:
             return self.drop.command((name,))
         return self.replay.command((name,), (wish.data, int(left * 1000) + 1))
 
-    def _clear(self, prefix: str, patience: float) -> None:
+    def clear(self, prefix: str, patience: float) -> None:
+        """Deletes all values whose names begin with ``prefix``; ``patience``: seconds for each step. Raises
+        ``RedisUnavailable``."""
         cursor: Any = b"0"
         pattern = "".join(f"\\{char}" if char in "*?[]^\\-" else char for char in prefix) + "*"
         while True:
