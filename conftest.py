@@ -21,6 +21,7 @@ from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 import mailgenius
+from mailgenius.cache.django import close_all
 
 ROOT = Path(__file__).parent
 LEADS = """\
@@ -53,6 +54,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, docs_database: mailgenius.Mai
         patch.setenv("MAILGENIUS_HOME", str(docs_database.settings.home))
         patch.delenv("MAILGENIUS_DATABASE_URL", raising=False)
         yield folder
+    close_all()  # of Django's caches, which nobody closes
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:

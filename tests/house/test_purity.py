@@ -28,6 +28,8 @@ SHELLS: dict[str, str] = {
     "cache/_sync": "the clock",
     "cache/batches_async": "the clock",
     "cache/batches_sync": "the clock",
+    "cache/django/backend": "connections, threads",
+    "cache/django/store": "connections, locks",
     "cache/keeper_async": "connections, tasks",
     "cache/keeper_sync": "connections, threads",
     "cache/loading_async": "the clock, tasks",
@@ -128,9 +130,9 @@ SHELLS: dict[str, str] = {
 
 # What a pure module may not import: waiting, clocks, processes, files, networks, drivers.
 IMPURE = {
-    "asyncio", "concurrent", "fcntl", "http", "multiprocessing", "os", "psycopg", "psycopg_pool", "queue", "redis",
-    "select", "selectors", "shutil", "signal", "socket", "socketserver", "ssl", "subprocess", "tempfile", "threading",
-    "time", "urllib.request",
+    "asyncio", "concurrent", "fcntl", "http.client", "http.server", "multiprocessing", "os", "psycopg", "psycopg_pool",
+    "queue", "redis", "select", "selectors", "shutil", "signal", "socket", "socketserver", "ssl", "subprocess", "tempfile",
+    "threading", "time", "urllib.request",
 }  # fmt: skip
 # What it may not call by these names.
 CALLS = {"open", "print", "input", "exec", "eval"}

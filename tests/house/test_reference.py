@@ -9,6 +9,7 @@ import msgspec
 
 from benchmarks.readme import END, START, with_rows
 from mailgenius import _native, config, errors
+from mailgenius.cache.django import Options
 from mailgenius.cli.exits import MEANING
 from mailgenius.cli.parser import build_parser
 from mailgenius.importer import Importer, ImportReport, Progress
@@ -133,6 +134,21 @@ def test_settings() -> None:
                 if table[name].replace("`", "") != shown(default)
             ]
         )
+
+
+def test_options_of_django_caches() -> None:
+    text = (tree.ROOT / "docs" / "guides" / "django.md").read_text("utf-8")
+    table = {codes(row[0])[0]: row[1].replace("`", "") for row in rows(text) if len(row) == 3 and codes(row[0])}
+    fields = msgspec.structs.fields(Options)
+    compare("docs/guides/django.md", {field.name for field in fields}, set(table))
+    wanted = {field.name: field.default for field in fields if field.default is not msgspec.NODEFAULT}
+    tree.report(
+        [
+            f"docs/guides/django.md: the default of {name} is {shown(default)}, not {table[name]}"
+            for name, default in wanted.items()
+            if table[name].replace(",", "") != shown(default).replace(",", "")
+        ]
+    )
 
 
 def test_arguments_of_run() -> None:
