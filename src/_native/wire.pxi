@@ -11,7 +11,7 @@ cdef extern from "Python.h":
 cdef extern from "mg.h" nogil:
     uint16_t mg_key_slot(const uint8_t *key, size_t n) noexcept
 
-__all__ += ["key_slot", "pack_command", "pack_commands"]
+__all__ += ["as_commands", "key_slot", "pack_command", "pack_commands"]
 
 
 cdef inline Py_ssize_t digits(unsigned long long n) noexcept:
@@ -57,6 +57,18 @@ cdef bytes argument(object value):
     raise TypeError(f"a Redis command takes str, bytes, int, float or a buffer, not {type(value).__name__}")
 
 
+cdef bytes word_at(tuple command, Py_ssize_t i):
+    """The same of one word of a command. Errors say which it is, counted from 1."""
+    try:
+        return argument(command[i])
+    except TypeError as error:
+        name = command[0]
+        if isinstance(name, bytes):
+            name = name.decode("ascii", "replace")
+        of = f" of {name[:40]}" if i and isinstance(name, str) else ""
+        raise TypeError(f"word {i + 1}{of}: {error}") from None
+
+
 cdef inline Py_ssize_t keep(list made, bytes argument) except -1:
     made.append(argument)
     return PyBytes_GET_SIZE(argument)
@@ -69,7 +81,7 @@ cdef Py_ssize_t measure(tuple command, list made) except -1:
     cdef long long number
     cdef int overflow = 0
     if n == 0:
-        raise ValueError("an empty Redis command")
+        raise ValueError("an empty Redis command: give its name and its arguments")
     total = 3 + digits(<unsigned long long>n)
     for i in range(n):
         value = <object>PyTuple_GET_ITEM(command, i)
@@ -80,13 +92,13 @@ cdef Py_ssize_t measure(tuple command, list made) except -1:
         elif type(value) is int:
             number = PyLong_AsLongLongAndOverflow(value, &overflow)
             if overflow:
-                size = keep(made, argument(value))
+                size = keep(made, word_at(command, i))
             elif number < 0:
                 size = 1 + digits(<unsigned long long>0 - <unsigned long long>number)
             else:
                 size = digits(<unsigned long long>number)
         else:
-            size = keep(made, argument(value))
+            size = keep(made, word_at(command, i))
         total += 5 + digits(<unsigned long long>size) + size
     return total
 
@@ -135,7 +147,8 @@ cdef char *put(char *at, tuple command, list made, Py_ssize_t *taken) except NUL
 
 
 def pack_command(tuple command not None):
-    """One command, a tuple of its words, as RESP. TypeError for what is neither str, bytes, int, float nor a buffer."""
+    """One command, a tuple of its words, as RESP. TypeError for what is neither str, bytes, int, float nor a buffer,
+    and says which word it is; ValueError for no words at all."""
     cdef list made = []
     cdef Py_ssize_t taken = 0
     cdef bytes out = PyBytes_FromStringAndSize(NULL, measure(command, made))
@@ -143,13 +156,35 @@ def pack_command(tuple command not None):
     return out
 
 
-def pack_commands(commands):
-    """Many commands, each a sequence of its words, as one piece of RESP."""
+def as_commands(commands):
+    """A list of the commands as tuples. ValueError for one without words, TypeError for what is no sequence of words; both
+    say which it is, counted from 1."""
     cdef list made = []
-    cdef tuple all_of_them = tuple([c if type(c) is tuple else tuple(c) for c in commands])
-    cdef Py_ssize_t taken = 0, total = 0
-    for command in all_of_them:
-        total += measure(<tuple>command, made)
+    for command in commands:
+        if type(command) is not tuple:
+            if isinstance(command, (str, bytes, bytearray, memoryview, dict, set)) or not hasattr(command, "__iter__"):
+                raise TypeError(
+                    f'command {len(made) + 1}: give the words of a Redis command in a tuple, ("GET", key), not'
+                    f" {type(command).__name__}"
+                )
+            command = tuple(command)
+        if PyTuple_GET_SIZE(command) == 0:
+            raise ValueError(f"command {len(made) + 1}: an empty Redis command: give its name and its arguments")
+        made.append(command)
+    return made
+
+
+def pack_commands(commands):
+    """Many commands, each a sequence of its words, as one piece of RESP. Errors as of ``pack_command``, with the command's place."""
+    cdef list made = []
+    cdef list all_of_them = as_commands(commands)
+    cdef Py_ssize_t taken = 0, total = 0, at_command = 0
+    try:
+        for command in all_of_them:
+            at_command += 1
+            total += measure(<tuple>command, made)
+    except TypeError as error:
+        raise TypeError(f"command {at_command}, {error}") from None
     cdef bytes out = PyBytes_FromStringAndSize(NULL, total)
     cdef char *at = PyBytes_AS_STRING(out)
     for command in all_of_them:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mailgenius._native import key_slot, pack_command, pack_commands
+from mailgenius._native import as_commands, key_slot, pack_command, pack_commands
 
 WORDS = st.one_of(
     st.binary(max_size=300),
@@ -72,18 +72,31 @@ def test_subclasses_and_buffers() -> None:
 
 @pytest.mark.parametrize("wrong", [None, True, [], {}, object(), 1j])
 def test_what_is_no_word(wrong: object) -> None:
-    with pytest.raises(TypeError, match="a Redis command takes str, bytes, int, float or a buffer"):
-        pack_command(("SET", "k", wrong))
+    says = f"word 3 of SET: a Redis command takes str, bytes, int, float or a buffer.*{type(wrong).__name__}"
+    for name in ("SET", b"SET"):
+        with pytest.raises(TypeError, match=f"^{says}"):
+            pack_command((name, "k", wrong))
+        with pytest.raises(TypeError, match=f"^command 2, {says}"):
+            pack_commands([("PING",), (name, "k", wrong)])
+    with pytest.raises(TypeError, match=r"^word 1: a Redis command takes"):
+        pack_command((wrong, "k"))
 
 
 def test_what_is_no_command() -> None:
     with pytest.raises(ValueError, match="empty"):
         pack_command(())
-    with pytest.raises(ValueError, match="empty"):
-        pack_commands([("GET", "a"), ()])
+    for check in (pack_commands, as_commands):
+        with pytest.raises(ValueError, match=r"^command 2: an empty Redis command"):
+            check([("GET", "a"), ()])
+        for wrong in (None, True, 1, "GET", b"GET", {"GET": "a"}, {"GET"}):
+            with pytest.raises(TypeError, match=f"^command 2: give the words.*, not {type(wrong).__name__}$"):
+                check([("GET", "a"), wrong])
     with pytest.raises(UnicodeEncodeError):
         pack_command(("\ud800",))
+    with pytest.raises(UnicodeEncodeError):
+        pack_commands([("\ud800",)])
     assert pack_commands([]) == b""
+    assert as_commands(iter([["GET", "a"], ("GET", "b")])) == [("GET", "a"), ("GET", "b")]
 
 
 @pytest.mark.parametrize(

@@ -71,9 +71,37 @@ async def test_commands_that_belong_elsewhere_are_not_sent(redis_server: ValkeyS
                 await redis.call(*command)
             with pytest.raises(ValueError, match=r"see blocking\(\) and dedicated\(\)"):
                 await redis.calls([("PING",), command])
-        with pytest.raises(TypeError, match="a Redis command takes"):
-            await redis.call("SET", "a", None)
         assert await redis.call("PING") == b"PONG"
+
+
+async def test_what_is_no_command_is_told_where(redis_server: ValkeyServer) -> None:
+    async with AsyncRedis(redis_server.url) as redis:
+        with pytest.raises(ValueError, match=r"^an empty Redis command: give its name"):
+            await redis.call()
+        with pytest.raises(ValueError, match=r"^an empty Redis command: give its name"):
+            await redis.blocking()
+        for atomic in (False, True):
+            with pytest.raises(ValueError, match=r"^command 2: an empty Redis command"):
+                await redis.calls([("PING",), ()], atomic=atomic)
+        for wrong in (None, {}, True, [], {"a"}):
+            says = "a Redis command takes str, bytes, int, float or a buffer"
+            with pytest.raises(TypeError, match=f"^word 3 of SET: {says}"):
+                await redis.call("SET", "a", wrong)
+            with pytest.raises(TypeError, match=f"^word 1: {says}"):
+                await redis.call(wrong, "a")
+            with pytest.raises(TypeError, match=f"^command 2, word 2 of GET: {says}"):
+                await redis.calls([("PING",), ("GET", wrong)])
+            with pytest.raises(TypeError, match=f"^command 2, word 1: {says}"):
+                await redis.calls([("PING",), (wrong, "a")])
+        nothing: Any = None
+        with pytest.raises(
+            TypeError, match=r'^command 1: give the words of a Redis command in a tuple, \("GET", key\)'
+        ):
+            await redis.calls(["GET"])
+        with pytest.raises(TypeError, match=r"^command 1: .* not NoneType$"):
+            await redis.calls([nothing])
+        assert await redis.call(bytearray(b"SET"), memoryview(b"a"), 1.5) == b"OK"
+        assert await redis.calls([(bytearray(b"GET"), "a")]) == [b"1.5"]
 
 
 async def test_scripts_are_loaded_when_needed(redis_versions: ValkeyServer, tmp_path: Path) -> None:

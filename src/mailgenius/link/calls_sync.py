@@ -13,7 +13,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
-from mailgenius._native import pack_command, pack_commands
+from mailgenius._native import as_commands, pack_command, pack_commands
 from mailgenius.config import RedisSettings
 from mailgenius.errors import MailgeniusError, RedisOutcomeUnknown, RedisRefused, RedisUnavailable
 from mailgenius.link.cluster_sync import Cluster
@@ -53,7 +53,10 @@ class Calls:
         and ``RedisOutcomeUnknown``; ValueError for commands that wait, or change the state of their connection, and in a
         Cluster for those that no single node can carry out.
         """
-        known = WORDS.get(command[0]) or kind(command)
+        try:
+            known = WORDS.get(command[0]) or kind(command)
+        except (IndexError, TypeError):  # no word at all, or one that cannot be looked up
+            known = kind(command)
         if known.own:
             raise ValueError(_elsewhere(command))
         if timeout is None:
@@ -104,13 +107,16 @@ class Calls:
         In a Cluster they are split by node and sent to all nodes at once; with ``errors="return"``, ``RedisUnavailable``
         stands for the replies of nodes that are down. ``atomic`` needs keys of one slot (ValueError).
         """
-        many = [command if type(command) is tuple else tuple(command) for command in commands]
+        many = as_commands(commands)
         if not many:
             return []
         again, slow = True, False
         kinds = []
         for command in many:
-            known = WORDS.get(command[0]) or kind(command)
+            try:
+                known = WORDS.get(command[0]) or kind(command)
+            except TypeError:  # a word that cannot be looked up
+                known = kind(command)
             if known.own:
                 raise ValueError(_elsewhere(command))
             again = again and known.again

@@ -89,7 +89,7 @@ def name(word: object) -> str:
 def kind(command: tuple[object, ...]) -> Kind:
     """Of a command with its arguments, whose first word is not in ``WORDS`` yet."""
     if not command:
-        raise ValueError("an empty Redis command")
+        raise ValueError("an empty Redis command: give its name and its arguments")
     word = name(command[0])
     if word not in _DEPENDS:
         known = _KINDS.get(word, _OTHER)
