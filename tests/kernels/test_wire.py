@@ -6,7 +6,7 @@ from typing import Any
 
 import hiredis
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailgenius._native import as_commands, key_slot, pack_command, pack_commands
@@ -55,6 +55,45 @@ def test_as_hiredis_does(command: tuple[Any, ...]) -> None:
 def test_lengths_at_the_edges_of_their_digits(size: int) -> None:
     assert pack_command(("SET", b"x" * size)) == plain(("SET", b"x" * size))
     assert pack_command(("x",) * (size % 5000 + 1)) == plain(("x",) * (size % 5000 + 1))
+
+
+EDGES = st.sampled_from([0, 1, 9, 10, 99, 100, (1 << 16) - 1, 1 << 16, (1 << 16) + 1, 1 << 20])
+
+
+@st.composite
+def buffers(draw: st.DrawFn) -> Any:
+    """Bytes of an odd size, whole or in steps, forwards or backwards, of one dimension or two."""
+    size, fill = draw(EDGES), draw(st.integers(0, 255))
+    data = (bytes(range(256)) * (size // 256 + 1))[fill % 256 :][:size] or bytes(size)
+    kind = draw(st.sampled_from([bytes, bytearray, memoryview, "step", "back", "square", "wide"]))
+    if kind == "step":
+        return memoryview(data)[:: draw(st.integers(2, 7))]
+    if kind == "back":
+        return memoryview(data)[:: -draw(st.integers(1, 7))]
+    if kind == "square":
+        side = int(len(data) ** 0.5)
+        return memoryview(data[: side * side]).cast("B", (side, side)) if side else memoryview(data)
+    if kind == "wide":
+        return array.array("H", data[: len(data) // 2 * 2])
+    return kind(data)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.lists(st.one_of(buffers(), WORDS), min_size=1, max_size=6).map(tuple), max_size=4))
+def test_odd_sizes_and_buffers(commands: list[tuple[Any, ...]]) -> None:
+    wanted = [plain(command) for command in commands]
+    assert [pack_command(command) for command in commands] == wanted
+    assert pack_commands(commands) == b"".join(wanted)
+    found = hiredis.Reader()
+    found.feed(b"".join(wanted))
+    for command in commands:
+        assert found.gets() == [
+            bytes(word) if not isinstance(word, str | int | float) else text(word) for word in command
+        ]
+
+
+def text(word: str | float) -> bytes:
+    return word.encode() if isinstance(word, str) else repr(word).encode()
 
 
 class Text(str):
