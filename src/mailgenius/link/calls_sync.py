@@ -8,6 +8,7 @@ command whose reply was lost is sent anew only if running twice does no more tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from math import inf
 from pathlib import Path
 from time import monotonic
@@ -129,11 +130,9 @@ class Calls:
         elif atomic:
             replies = self._transaction(many, self._slot_of_all(many, kinds), again, timeout)
         else:
-            jobs = [self._job(command, known) for command, known in zip(many, kinds, strict=True)]
-            deliver(self._topology, jobs, timeout, timeout + monotonic(), self.settings)
-            replies = [job.error or _replies(job)[0] for job in jobs]
+            replies = self._calls_of_many(many, kinds, timeout)
             if errors == "raise":
-                _raise(jobs, replies)
+                _raise(replies, [known.again for known in kinds])
         if errors == "raise":
             for reply in replies:
                 if type(reply) is RedisRefused:
@@ -174,8 +173,54 @@ class Calls:
                 if (refused := job.was_answered(part, self._followed)) is not None:
                     self._topology.follow(job, refused, node, line)
         deliver(self._topology, jobs, timeout, deadline, self.settings)
-        _raise(jobs, [job.error or job.replies for job in jobs])
+        _raise([job.error or job.replies for job in jobs], [job.again for job in jobs])
         return whole([reply for job in jobs for reply in _replies(job)], atomic)
+
+    def _calls_of_many(self, many: list[tuple[Any, ...]], kinds: list[Kind], timeout: float) -> list[Any]:
+        """Each to its node; errors are among the replies. What does not come through at once becomes a job."""
+        deadline = timeout + monotonic()
+        try:
+            groups = self._topology.split(many, kinds)
+        except TypeError:
+            pack_commands(many)  # says where the word is that is none
+            raise
+        replies: list[Any] = [None] * len(many)
+        jobs: dict[int, Job] = {}
+        there = [(node, line, places) for node, places in groups.items() if (line := node.line) is not None]
+        calls = []
+        for _, line, places in there:
+            packed = pack_commands([many[at] for at in places])
+            calls.append(partial(line.many, packed, len(places), timeout))
+        for (node, line, places), answer in zip(there, rt.together(calls), strict=True):
+            if isinstance(answer, list):
+                for at, reply in zip(places, answer, strict=True):
+                    replies[at] = reply
+                    if type(reply) is RedisRefused and reply.code in self._followed:
+                        jobs[at] = job = self._job(many[at], kinds[at])
+                        job.refused = reply
+                        self._topology.follow(job, reply, node, line)
+            elif isinstance(answer, Lost):
+                for at in places:
+                    jobs[at] = job = self._job(many[at], kinds[at])
+                    job.was_lost(answer, node, self.settings.retries)
+            elif isinstance(answer, MailgeniusError):
+                for at in places:
+                    replies[at] = answer
+            else:
+                raise answer
+        if len(there) < len(groups):
+            sent = {node for node, _, _ in there}
+            for node, places in groups.items():
+                if node not in sent:
+                    jobs |= {at: self._job(many[at], kinds[at]) for at in places}
+        elif not groups:
+            jobs = {at: self._job(command, known) for at, (command, known) in enumerate(zip(many, kinds, strict=True))}
+        if jobs:
+            left = sorted(jobs.items())  # what goes to one node stays in order
+            deliver(self._topology, [job for _, job in left], timeout, deadline, self.settings)
+            for at, job in left:
+                replies[at] = job.error or _replies(job)[0]
+        return replies
 
     def _transaction(self, many: list[tuple[Any, ...]], slot: int, again: bool, timeout: float) -> list[Any]:
         job = Job([("MULTI",), *many, ("EXEC",)], again, slot=slot)
@@ -208,7 +253,7 @@ class Calls:
             job.target = node
         deliver(Single(masters[0]), jobs, timeout, deadline, self.settings)
         replies = [job.error or _replies(job)[0] for job in jobs]
-        _raise(jobs, replies)
+        _raise(replies, [known.again] * len(replies))
         for reply in replies:
             if type(reply) is RedisRefused:
                 raise reply
@@ -314,19 +359,19 @@ def _replies(job: Job) -> list[Any]:
     return job.replies
 
 
-def _raise(jobs: Sequence[Job], replies: Sequence[Any]) -> None:
-    """What went wrong, if anything: unknown before unavailable, as it asks more of the caller."""
-    wrong = [job.error for job in jobs if job.error is not None]
+def _raise(replies: Sequence[Any], again: Sequence[bool]) -> None:
+    """What went wrong, if anything: unknown before unavailable, as it asks more of the caller. ``again``: of each, may it
+    run twice?"""
+    wrong = [reply for reply in replies if isinstance(reply, RedisUnavailable)]
     if not wrong:
         return
-    worst: MailgeniusError = next((error for error in wrong if isinstance(error, RedisOutcomeUnknown)), wrong[0])
+    worst = next((error for error in wrong if isinstance(error, RedisOutcomeUnknown)), wrong[0])
     done = sum(
-        not job.again and job.error is None and type(reply) is not RedisRefused
-        for job, reply in zip(jobs, replies, strict=True)
+        not twice and not isinstance(reply, MailgeniusError) for reply, twice in zip(replies, again, strict=True)
     )
-    if done and isinstance(worst, RedisUnavailable) and not isinstance(worst, RedisOutcomeUnknown):
+    if done and not isinstance(worst, RedisOutcomeUnknown):
         raise RedisOutcomeUnknown(
-            f"{len(wrong)} of {len(jobs)} commands failed, while {done} that change something were carried out: {worst}"
+            f"{len(wrong)} of {len(replies)} commands failed, while {done} that change something were carried out: {worst}"
         ) from worst
     raise worst
 

@@ -108,6 +108,21 @@ class Cluster(Effort):
         node = self._slots[slot]
         return self._reader(node) if known.read and self._from_replicas and node is not None else node
 
+    def split(self, many: Sequence[tuple[Any, ...]], kinds: Sequence[Kind]) -> dict[Node, list[int]]:
+        slots, groups = self._slots, dict[Node, list[int]]()
+        spread = self._from_replicas
+        for at, (command, known) in enumerate(zip(many, kinds, strict=True)):
+            if known.key and slots and not (spread and known.read) and len(command) > known.key:
+                node = slots[key_slot(command[known.key])]
+            else:
+                node = self.pick(command, known)
+            if node is None:
+                return {}
+            if (places := groups.get(node)) is None:
+                groups[node] = places = []
+            places.append(at)
+        return groups
+
     def slot(self, command: tuple[Any, ...], known: Kind) -> int | None:
         if known.key:
             keys: Sequence[Any] = command[known.key : known.key + 1]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mailgenius.errors import RedisRefused
@@ -45,6 +46,10 @@ class Single:
     def pick(self, command: tuple[Any, ...], known: Kind) -> Node | None:
         """Where a command goes; None: see ``owner``. Raises ValueError for one that goes nowhere."""
         return self._node
+
+    def split(self, many: Sequence[tuple[Any, ...]], kinds: Sequence[Kind]) -> dict[Node, list[int]]:
+        """The places of commands that go to each node, as of ``pick``; none if it does not know all of them."""
+        return {self._node: list(range(len(many)))}
 
     def slot(self, command: tuple[Any, ...], known: Kind) -> int | None:
         """That of a job."""
