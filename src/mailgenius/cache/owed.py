@@ -25,14 +25,18 @@ class Wish:
 
 
 class Owed:
-    """``any``: there is something; the one thing that every read looks at."""
+    """What threads add and take away meanwhile is neither lost nor taken for done: no flag stands beside the dicts."""
 
     def __init__(self, most: int) -> None:
-        self.any = False
         self.most = most
         self.wishes: dict[str, Wish] = {}
-        self.regions: dict[str, None] = {}  # prefixes
+        self.regions: dict[str, object] = {}  # prefix: something of its own for each time that it was too much
         self.overflows = 0
+
+    @property
+    def any(self) -> bool:
+        """There is something; the one thing that every read looks at."""
+        return bool(self.wishes or self.regions)
 
     def __len__(self) -> int:
         return len(self.wishes)
@@ -41,23 +45,21 @@ class Owed:
         self.wishes.pop(name, None)
         self.wishes[name] = wish
         if len(self.wishes) > self.most:
-            self.regions[wish.prefix] = None
+            self.regions[wish.prefix] = object()
             self.overflows += 1
             for other, old in list(self.wishes.items()):
                 if old.prefix == wish.prefix:
                     self.wishes.pop(other, None)
-        self.any = True
 
     def done(self, name: str, wish: Wish | None = None) -> None:
         """It was told; or, with a ``wish``, that one was."""
         if wish is None or self.wishes.get(name) is wish:
             self.wishes.pop(name, None)
-        self.any = bool(self.wishes or self.regions)
 
-    def cleared(self, prefix: str) -> None:
-        """All values of that region are gone."""
-        self.regions.pop(prefix, None)
-        self.any = bool(self.wishes or self.regions)
+    def cleared(self, prefix: str, since: object) -> None:
+        """All values of that region are gone, that there were when ``regions`` had ``since`` for it."""
+        if self.regions.get(prefix) is since:
+            self.regions.pop(prefix, None)
 
     def __contains__(self, name: str) -> bool:
         return name in self.wishes

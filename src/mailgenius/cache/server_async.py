@@ -136,16 +136,15 @@ class Server:
         """Tells what is owed. Raises ``RedisUnavailable``; what was told until then is no longer owed."""
         owed = self.owed
         patience = self.redis.settings.timeout
-        for prefix in list(owed.regions):
+        for prefix, since in list(owed.regions.items()):
             await self.clear(prefix, patience)
-            owed.cleared(prefix)
+            owed.cleared(prefix, since)
         while owed.wishes:
             batch = list(owed.wishes.items())[:BATCH]
             replies = await self.tell_all([self._command(name, wish) for name, wish in batch], patience)
             for (name, wish), _ in zip(batch, replies, strict=True):
                 owed.done(name, wish)
             self.repaid += len(batch)
-        owed.done("")
 
     def _command(self, name: str, wish: Wish) -> tuple[Any, ...]:
         if wish.kind == RENEW:

@@ -113,8 +113,7 @@ class Store:
             self.server.clear(prefix, self.redis.settings.timeout)
         except RedisUnavailable:
             if self._ignore:
-                self.server.owed.regions[prefix] = None
-                self.server.owed.any = True
+                self.server.owed.regions[prefix] = object()
             raise
 
     def metrics(self) -> BackendMetrics:
@@ -130,7 +129,7 @@ class Store:
     def _settle(self) -> None:
         """Deletes what is owed. Raises ``RedisUnavailable`` if it cannot, or another thread does it right now."""
         owed = self.server.owed
-        if not owed.wishes and not owed.regions:
+        if not owed.any:
             return
         if not self.redis.available or not self._settling.acquire(False):
             raise RedisUnavailable("Redis still has to be told of what was dropped while it was down.")
