@@ -175,7 +175,8 @@ def as_commands(commands):
 
 
 def pack_commands(commands):
-    """Many commands, each a sequence of its words, as one piece of RESP. Errors as of ``pack_command``, with the command's place."""
+    """Many commands, each a sequence of its words, as one piece of RESP. Errors as of ``pack_command``, with the
+    command's place."""
     cdef list made = []
     cdef list all_of_them = as_commands(commands)
     cdef Py_ssize_t taken = 0, total = 0, at_command = 0
