@@ -49,7 +49,12 @@ class Single:
 
     def split(self, many: Sequence[tuple[Any, ...]], kinds: Sequence[Kind]) -> dict[Node, list[int]]:
         """The places of commands that go to each node, as of ``pick``; none if it does not know all of them."""
-        return {self._node: list(range(len(many)))}
+        groups: dict[Node, list[int]] = {}
+        for at, (command, known) in enumerate(zip(many, kinds, strict=True)):
+            if (node := self.pick(command, known)) is None:
+                return {}
+            groups.setdefault(node, []).append(at)
+        return groups
 
     def slot(self, command: tuple[Any, ...], known: Kind) -> int | None:
         """That of a job."""
