@@ -24,6 +24,10 @@ class FaultProxy:
         self.done = threading.Event()  # the action has been taken, to its end
         self._open = threading.Event()  # cleared: nothing gets through, and nobody is told
         self._open.set()
+        self._damaged = threading.Event()  # the next bytes for the client begin with one that no reply begins with
+        self._closed = threading.Event()
+        self.delay = 0.0  # seconds that whatever comes is held back
+        self.piece = 16 << 10  # bytes that are passed on at a time
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -47,12 +51,17 @@ class FaultProxy:
         """From now on nothing gets through, in either direction, and no connection ends: a cable that was pulled."""
         self._open.clear()
 
+    def damage(self) -> None:
+        """The next bytes for the client arrive with the first one changed."""
+        self._damaged.set()
+
     def mend(self) -> None:
         """What was held back goes on."""
         self._open.set()
 
     def close(self) -> None:
         self.mend()
+        self._closed.set()
         with contextlib.suppress(OSError):  # wakes accept(), which would let one more connection in
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -82,12 +91,14 @@ class FaultProxy:
 
     def _pump(self, source: socket.socket, sink: socket.socket, counted: bool) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(16 << 10):
+            while data := source.recv(self.piece):
                 self._open.wait()
+                self._closed.wait(self.delay)
                 if counted:
                     self._count(len(data))
-                elif self.delay:
-                    threading.Event().wait(self.delay)
+                elif self._damaged.is_set():
+                    self._damaged.clear()
+                    data = b"?" + data[1:]
                 sink.sendall(data)
         for sock in (source, sink):
             with contextlib.suppress(OSError):
