@@ -81,6 +81,19 @@ async def test_batches_keep_order_and_places(cluster: ValkeyCluster) -> None:
             await redis.calls([("GET", "n1"), ("LPUSH", "n2", 1)])
 
 
+async def test_the_older_protocol(cluster: ValkeyCluster) -> None:
+    async with AsyncRedis(cluster_url(cluster), protocol=2) as redis:
+        many = [f"n{number}" for number in range(100)]
+        assert await redis.calls([("HSET", key, "me", key) for key in many]) == [1] * len(many)
+        assert await redis.calls([("HGETALL", key) for key in many]) == [[b"me", key.encode()] for key in many]
+        assert await redis.call("HGETALL", "n1") == [b"me", b"n1"]
+        assert await redis.calls([("HGET", "{n1}", "me"), ("HLEN", "n1")], errors="return") == [None, 1]
+        assert len([node for node in await redis.nodes() if node.role == "primary"]) == 3
+        async with AsyncRedis(cluster_url(cluster)) as newer:
+            assert await newer.call("HGETALL", "n1") == {b"me": b"n1"}
+        assert redis.metrics().errors == {}
+
+
 async def test_keys_of_several_slots(cluster: ValkeyCluster) -> None:
     async with AsyncRedis(cluster_url(cluster)) as redis:
         assert await redis.call("MSET", "{t}a", 1, "{t}b", 2) == b"OK"

@@ -82,6 +82,19 @@ def test_batches_keep_order_and_places(cluster: ValkeyCluster) -> None:
             redis.calls([("GET", "n1"), ("LPUSH", "n2", 1)])
 
 
+def test_the_older_protocol(cluster: ValkeyCluster) -> None:
+    with Redis(cluster_url(cluster), protocol=2) as redis:
+        many = [f"n{number}" for number in range(100)]
+        assert redis.calls([("HSET", key, "me", key) for key in many]) == [1] * len(many)
+        assert redis.calls([("HGETALL", key) for key in many]) == [[b"me", key.encode()] for key in many]
+        assert redis.call("HGETALL", "n1") == [b"me", b"n1"]
+        assert redis.calls([("HGET", "{n1}", "me"), ("HLEN", "n1")], errors="return") == [None, 1]
+        assert len([node for node in redis.nodes() if node.role == "primary"]) == 3
+        with Redis(cluster_url(cluster)) as newer:
+            assert newer.call("HGETALL", "n1") == {b"me": b"n1"}
+        assert redis.metrics().errors == {}
+
+
 def test_keys_of_several_slots(cluster: ValkeyCluster) -> None:
     with Redis(cluster_url(cluster)) as redis:
         assert redis.call("MSET", "{t}a", 1, "{t}b", 2) == b"OK"
