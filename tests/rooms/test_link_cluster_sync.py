@@ -82,6 +82,17 @@ def test_batches_keep_order_and_places(cluster: ValkeyCluster) -> None:
             redis.calls([("GET", "n1"), ("LPUSH", "n2", 1)])
 
 
+def test_what_is_no_command_is_told_where(cluster: ValkeyCluster) -> None:
+    wrong: list[tuple[int, tuple[Any, ...]]] = [(3, ("SET", "n2", None)), (2, ("INCR", None)), (2, ("no-such", {}))]
+    with Redis(cluster_url(cluster)) as redis:
+        redis.call("SET", "n3", 1)
+        for atomic in (False, True):
+            for word, command in wrong:
+                with pytest.raises(TypeError, match=rf"^command 3, word {word} of {command[0]}: a Redis command takes"):
+                    redis.calls([("INCR", "n3"), ("INCR", "n3"), command], atomic=atomic)
+        assert redis.call("GET", "n3") == b"1"  # nothing was sent
+
+
 def test_the_older_protocol(cluster: ValkeyCluster) -> None:
     with Redis(cluster_url(cluster), protocol=2) as redis:
         many = [f"n{number}" for number in range(100)]

@@ -128,6 +128,7 @@ class Calls:
         if self._only is not None:
             replies = self._calls_of_one(self._only, many, kinds, again, atomic, timeout)
         elif atomic:
+            pack_commands(many)  # what is wrong there, is said before anything is sent
             replies = self._transaction(many, self._slot_of_all(many, kinds), again, timeout)
         else:
             replies = self._calls_of_many(many, kinds, timeout)
@@ -181,16 +182,16 @@ class Calls:
         deadline = timeout + monotonic()
         try:
             groups = self._topology.split(many, kinds)
+            packed = {node: pack_commands([many[at] for at in places]) for node, places in groups.items()}
         except TypeError:
-            pack_commands(many)  # says where the word is that is none
+            pack_commands(many)  # says where the word stands that is none
             raise
+        if not groups:
+            pack_commands(many)
         replies: list[Any] = [None] * len(many)
         jobs: dict[int, Job] = {}
         there = [(node, line, places) for node, places in groups.items() if (line := node.line) is not None]
-        calls = []
-        for _, line, places in there:
-            packed = pack_commands([many[at] for at in places])
-            calls.append(partial(line.many, packed, len(places), timeout))
+        calls = [partial(line.many, packed[node], len(places), timeout) for node, line, places in there]
         for (node, line, places), answer in zip(there, rt.together(calls), strict=True):
             if isinstance(answer, list):
                 for at, reply in zip(places, answer, strict=True):
