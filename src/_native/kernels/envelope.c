@@ -20,7 +20,8 @@
 #define FORMAT 1
 #define SUMMED 32
 
-static const uint64_t S0 = 0xa0761d6478bd642fu, S1 = 0xe7037ed1a0b428dbu, S2 = 0x8ebc6af09c88c6e3u;
+static const uint64_t S0 = 0xa0761d6478bd642fu, S1 = 0xe7037ed1a0b428dbu, S2 = 0x8ebc6af09c88c6e3u,
+                      S3 = 0x589965cc75374cc3u;
 
 static inline uint64_t read64(const uint8_t *p) {
     uint64_t v;
@@ -52,6 +53,16 @@ static inline uint64_t fold(uint64_t a, uint64_t b) {
 static uint64_t mixed(uint64_t h, const uint8_t *p, size_t n) {
     uint8_t last[16] = {0};
     size_t left = n;
+    if (left >= 128) { /* in four chains: a multiplier takes a new product long before it has the last one */
+        uint64_t a = h ^ S0, b = h ^ S1, c = h ^ S2, d = h;
+        for (; left >= 64; left -= 64, p += 64) {
+            a = fold(read64(p) ^ S0, read64(p + 8) ^ a);
+            b = fold(read64(p + 16) ^ S1, read64(p + 24) ^ b);
+            c = fold(read64(p + 32) ^ S2, read64(p + 40) ^ c);
+            d = fold(read64(p + 48) ^ S3, read64(p + 56) ^ d);
+        }
+        h = fold(fold(a ^ S1, b) ^ S2, fold(c ^ S3, d)); /* each with its own constants: none can stand for another */
+    }
     for (; left >= 16; left -= 16, p += 16) h = fold(read64(p) ^ S0, read64(p + 8) ^ h);
     memcpy(last, p, left);
     h = fold(read64(last) ^ S1, read64(last + 8) ^ h);
