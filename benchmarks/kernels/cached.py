@@ -91,6 +91,8 @@ def measure() -> dict[str, float]:
         codec.encode("lead:123456", LEAD, made=1.7e9, fresh=300.0, load=0.02),
         seal("k", kib, 0, 0, 0, 1.0, 1.0),
     )
+    many = [f"lead:{n}" for n in range(100)]
+    sealed_many = [codec.encode(one, LEAD, made=1.7e9, fresh=300.0) for one in many]
     name, with_tenant = namer("lead:"), namer("lead:", 1, "acme")
     store, flights = LocalStore(1 << 20), threads.Flights()
     store.put("lead:123456", LEAD, len(raw), 3600)
@@ -100,6 +102,8 @@ def measure() -> dict[str, float]:
             "codec encode": lambda: codec.encode("lead:123456", LEAD, made=1.7e9, fresh=300.0, load=0.02),
             "msgspec decode": lambda: decode(raw),
             "codec decode": lambda: codec.decode("lead:123456", data),
+            "open a fresh one": lambda: codec.plain.one("lead:123456", data, 1.7e9, None),
+            "open 100 fresh ones": lambda: codec.plain.many(many, many, sealed_many, 0, 1.7e9, {}),
             "seal 1 KiB": lambda: seal("k", kib, 0, 0, 0, 1.0, 1.0),
             "unseal 1 KiB": lambda: unseal("k", sealed),
             "crc32 of 1 KiB, zlib": lambda: zlib.crc32(kib),

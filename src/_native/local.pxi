@@ -9,6 +9,8 @@
 # object that the garbage collector tracks, which in CPython 3.11 could run it there and then.
 include "local_slots.pxi"
 
+cdef object NOTHING = object()
+
 __all__ += ["LocalStore"]
 
 
@@ -62,10 +64,30 @@ cdef class LocalStore:
 
     def get(self, key, default=None):
         """The value while it is fresh, else ``default``."""
+        cdef str text = <str>key if type(key) is str else as_text(key)
+        return self.find(text, default, coarse() if self.clock is None else self.asked())
+
+    def take(self, list keys not None, list names not None, dict found not None):
+        """``get`` for many: puts the values that are fresh into ``found``, by key. ``names`` are the keys in this store.
+        Gives the keys and the names of the others."""
+        cdef list other_keys = [], other_names = []
+        cdef int64_t now = coarse() if self.clock is None else self.asked()
+        cdef Py_ssize_t i
+        cdef object value
+        if len(keys) != len(names):
+            raise ValueError(f"{len(keys)} keys, {len(names)} names")
+        for i in range(len(keys)):
+            value = self.find(as_text(names[i]), NOTHING, now)
+            if value is NOTHING:
+                other_keys.append(keys[i])
+                other_names.append(names[i])
+            else:
+                found[keys[i]] = value
+        return other_keys, other_names
+
+    cdef object find(self, str text, object default, int64_t now):
         cdef PyObject *found
         cdef _Slot slot
-        cdef str text = <str>key if type(key) is str else as_text(key)
-        cdef int64_t now = coarse() if self.clock is None else self.asked()
         with cython.critical_section(self):
             found = PyDict_GetItemWithError(self.entries, text)
             if found == NULL:

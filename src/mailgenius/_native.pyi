@@ -1,11 +1,13 @@
 """Types of the compiled core. Each section mirrors one .pxi of src/_native."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Self, final
+from typing import Any, Self, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
+
+_K = TypeVar("_K")
 
 # isa.pxi
 REASONS: tuple[str, ...]
@@ -221,6 +223,7 @@ class LocalStore:
     @property
     def max_bytes(self) -> int: ...
     def get(self, key: str | bytes, default: Any = None) -> Any: ...
+    def take(self, keys: list[_K], names: list[str], found: dict[_K, Any]) -> tuple[list[_K], list[str]]: ...
     def look(self, key: str | bytes) -> tuple[Any, float, float] | None: ...
     def begin(self) -> int: ...
     def put(
@@ -259,7 +262,35 @@ def seal(
 ) -> bytes: ...
 def unseal(key: str, data: bytes) -> tuple[bytes, int, int, int, float, float, float, int] | int: ...
 
-__all__ += ["seal", "unseal"]
+@final
+class Unsealer:
+    def __new__(cls, serializer: int, type: int, decode: Callable[[bytes], Any] | None) -> Self: ...
+    def one(
+        self,
+        name: str,
+        data: Any,
+        now: float,
+        default: Any,
+        store: LocalStore | None = None,
+        ticket: int = 0,
+        most: float = ...,
+        kept: float = 0.0,
+    ) -> Any: ...
+    def many(
+        self,
+        keys: list[_K],
+        names: list[str],
+        replies: list[Any],
+        at: int,
+        now: float,
+        found: dict[_K, Any],
+        store: LocalStore | None = None,
+        ticket: int = 0,
+        most: float = ...,
+        kept: float = 0.0,
+    ) -> int: ...
+
+__all__ += ["Unsealer", "seal", "unseal"]
 
 # names.pxi
 @final

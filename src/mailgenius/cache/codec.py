@@ -16,7 +16,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 import zstandard
 
-from mailgenius._native import seal, unseal
+from mailgenius._native import Unsealer, seal, unseal
 
 from .marks import LEASE, WRITERS
 from .policy import Region
@@ -64,6 +64,8 @@ class Codec:
             self._encode, self._decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(region.type).decode
         elif region.serializer == "json":
             self._encode, self._decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(region.type).decode
+        #: For values that are as most are: plain, not compressed, without tags. For the others, ``decode``.
+        self.plain = Unsealer(self._serializer, self._type, None if self._decode is bytes else self._decode)
         self._compress_from = MAX_EXPANDED if region.compress_from is None else region.compress_from
         self._dictionary = zstandard.ZstdCompressionDict(region.dictionary) if region.dictionary is not None else None
         known = [zstandard.ZstdCompressionDict(old) for old in region.old_dictionaries]

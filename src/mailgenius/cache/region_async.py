@@ -77,7 +77,11 @@ class AsyncRegionCache:
             return default if value is DOWN else value
         ticket = local.begin()
         data = await self._ask("GET", name)
-        found = shared.codec.decode(name, data) if type(data) is bytes else None
+        value = shared.plain(name, data, local, ticket)
+        if value is not MISS:
+            shared.meters.hits += 1
+            return value
+        found = shared.read(name, data)
         if found is not None and (not found.tags or await shared.tags.valid(found.tags)):
             left = shared.left(found)
             if left > 0:
@@ -94,49 +98,56 @@ class AsyncRegionCache:
     async def get_many(self, keys: Iterable[_K]) -> dict[_K, Any]:
         """The values that are there and fresh, by key."""
         shared = self._shared
-        local, make = shared.local, self._name
         found: dict[_K, Any] = {}
+        asked = list(keys)
+        names = list(map(self._name, asked))
+        if shared.owed.any:
+            asked, names = self._without_asking(asked, names, found)
+        elif shared.keeps:
+            asked, names = shared.local.take(asked, names, found)
+        for at in range(0, len(names), _PIECE):
+            await self._get_piece(asked[at : at + _PIECE], names[at : at + _PIECE], found)
+        return found
+
+    def _without_asking(self, keys: list[_K], names: list[str], found: dict[_K, Any]) -> tuple[list[_K], list[str]]:
+        """When writes are owed: those that are here go into ``found``; those that the server may be asked for."""
+        shared = self._shared
         asked: list[_K] = []
-        names: list[str] = []
-        if not shared.keeps and not shared.owed.any:  # nothing is here
-            asked, keys = list(keys), ()
-            names = [make(key) for key in asked]
-        for key in keys:
-            name = make(key)
-            value = local.get(name, MISS)
-            if value is MISS and shared.owed.any:
+        asked_names: list[str] = []
+        for key, name in zip(keys, names, strict=True):
+            value = shared.local.get(name, MISS)
+            if value is MISS:
                 value = shared.wanted(name)
                 if value is DOWN:
                     continue
             if value is MISS:
                 asked.append(key)
-                names.append(name)
+                asked_names.append(name)
             else:
                 found[key] = value
-        for at in range(0, len(names), _PIECE):
-            await self._get_piece(asked[at : at + _PIECE], names[at : at + _PIECE], found)
-        return found
+        return asked, asked_names
 
     async def _get_piece(self, keys: list[_K], names: list[str], found: dict[_K, Any]) -> None:
         shared, meters = self._shared, self._shared.meters
-        local, read, tags = shared.local, shared.read, shared.tags
+        local, many = shared.local, shared.codec.plain.many
         ticket = local.begin()
         replies = await self._ask("MGET", *names)
         if replies is DOWN:
             meters.unavailable += len(names)
             return
-        now, before = shared.clock(), len(found)
-        keeps = shared.coherent and shared.keeps
-        for key, name, data in zip(keys, names, replies, strict=True):
-            if data is None or (value := read(name, data)) is None:
-                continue
-            made = value.made
-            left = made + value.fresh - now if made < now else value.fresh
-            if left <= 0 or (value.tags and not await tags.valid(value.tags)):
-                continue
-            if keeps:
+        now, before, at = shared.clock(), len(found), 0
+        while True:
+            store = local if shared.keeps and shared.coherent else None
+            at = many(keys, names, replies, at, now, found, store, ticket, shared.most, shared.kept)
+            if at == len(names):
+                break
+            name, data = names[at], replies[at]  # has tags, or is compressed, or is no value
+            value = shared.read(name, data)
+            left = 0.0 if value is None else shared.left(value, now)
+            if value is not None and left > 0 and (not value.tags or await shared.tags.valid(value.tags)):
                 shared.keep(local, ticket, name, value, len(data), left)
-            found[key] = value.value
+                found[keys[at]] = value.value
+            at += 1
         hits = len(found) - before
         meters.hits += hits
         meters.misses += len(names) - hits

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import log
+from math import inf, log
 from random import random
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,7 @@ class Shared:
     ) -> None:
         self.policy, self.server, self.tags, self.clock = policy, server, tags, clock
         self.codec = Codec(policy)
+        self._open = self.codec.plain.one
         self.meters = Meters()
         self.flights = Flights()
         self.owed = server.owed
@@ -59,6 +60,8 @@ class Shared:
         self.fence_ms = int((self.fence + 1.0) * 1000)  # a load that ends in time is stored a little later
         self.coherent = False
         self.keeps = local and policy.local_size > 0
+        # Seconds that a value is fresh in the process at most, and kept there after its end.
+        self.most, self.kept = policy.local_ttl or inf, policy.kept
         self.watched: dict[str, list[rt.Event]] = {}  # who waits for a change of a name
         self._fake = fake
         self.local = self._store()
@@ -102,6 +105,11 @@ class Shared:
             return DOWN if self.owed.region(self.policy.prefix) else MISS
         return DOWN if wish.kind == DROP or wish.ends <= self.clock() else wish.value
 
+    def plain(self, name: str, data: Any, local: LocalStore, ticket: int) -> Any:
+        """The server's reply as a value, kept as by ``keep``, if it is fresh and as most are. ``MISS``: ``read`` it."""
+        store = local if self.keeps and self.coherent else None
+        return self._open(name, data, self.clock(), MISS, store, ticket, self.most, self.kept)
+
     def read(self, name: str, data: Any) -> Found | None:
         """The server's reply as a value, however old, whatever its tags."""
         return self.codec.decode(name, data) if type(data) is bytes else None
@@ -113,19 +121,18 @@ class Shared:
             return None
         return found
 
-    def left(self, found: Found) -> float:
+    def left(self, found: Found, now: float | None = None) -> float:
         """Seconds that it is fresh; 0 or less: it is not."""
-        now = self.clock()
+        if now is None:
+            now = self.clock()
         return found.made + found.fresh - now if found.made < now else found.fresh
 
     def keep(self, local: LocalStore, ticket: int, name: str, found: Found, size: int, fresh: float) -> None:
         """In the process, if we are told of changes since before it was read (``ticket``)."""
         if not (self.coherent and self.keeps) or fresh <= 0:
             return
-        policy = self.policy
-        keep = fresh + policy.kept
-        if policy.local_ttl is not None and policy.local_ttl < fresh:
-            fresh = policy.local_ttl
+        keep = fresh + self.kept
+        fresh = min(fresh, self.most)
         tags: Iterable[str] = [tag for tag, _ in found.tags] if found.tags else ()
         local.put_if(ticket, name, found.value, size, fresh, keep, tags)
 
@@ -134,12 +141,12 @@ class Shared:
     ) -> None:
         """In the process, for a moment, while the server is down. ``ticket``: from before it was loaded."""
         if self.keeps and self.server.out:
-            local.put_if(ticket, name, value, size, min(fresh, ALONE), fresh + self.policy.kept, tags)
+            local.put_if(ticket, name, value, size, min(fresh, ALONE), fresh + self.kept, tags)
 
     def hold(self, name: str, sight: Sight) -> None:
         """A stale value for a moment, so that what failed to load it is not asked again by every caller."""
         if self.keeps and (self.coherent or self.server.out):
-            self.local.put_if(sight.ticket, name, sight.value, UNKNOWN, ALONE, ALONE + self.policy.kept)
+            self.local.put_if(sight.ticket, name, sight.value, UNKNOWN, ALONE, ALONE + self.kept)
 
     def look(self, name: str) -> Sight:
         """What is at a name, and what is to be done about it. It is kept in the process if it may be."""
@@ -158,6 +165,10 @@ class Shared:
         if data is None:
             self.meters.misses += 1
             return Sight(Verdict.EXPIRED, MISS, b"")
+        policy = self.policy
+        if not policy.early and (value := self.plain(name, data, local, ticket)) is not MISS:
+            self.meters.hits += 1
+            return Sight(Verdict.FRESH, value, data[:HEAD], ticket)
         mark = data[:2]
         seen = data if mark == LEASE else None if mark == WRITERS else data[:HEAD] or None
         found = self.usable(name, data)
@@ -165,7 +176,6 @@ class Shared:
             self.meters.misses += 1
             return Sight(Verdict.EXPIRED, MISS, seen)
         self.meters.hits += 1
-        policy = self.policy
         chance = 1.0 - random()  # noqa: S311
         how = verdict(
             self.clock(),
