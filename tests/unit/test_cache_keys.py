@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailgenius._native import Namer
+from mailgenius.cache.behind import names
 from mailgenius.cache.keys import MAX_KEY, Key, _plain, namer
 
 TEXT = st.text(st.sampled_from("ab1:,%#({}@v\u00e9") | st.characters(exclude_categories=["Cs"]), max_size=6)
@@ -30,9 +31,9 @@ def slot_text(name: str) -> str:
 
 
 @settings(max_examples=1500)
-@given(SPACE, KEY, SPACE, KEY, st.sampled_from(["key", "first", "tenant"]))
+@given(SPACE, KEY, SPACE, KEY, st.sampled_from(["key", "first", "tenant", "region"]))
 def test_names_are_equal_only_if_all_is(one: tuple, key: Key, other: tuple, key2: Key, together: str) -> None:
-    names = [namer("r:", version, tenant, together)(k) for (version, tenant), k in ((one, key), (other, key2))]
+    names = [namer("r:", version, tenant, together, "lead")(k) for (version, tenant), k in ((one, key), (other, key2))]
     same = (one[0], plain(one[1]), plain(key)) == (other[0], plain(other[1]), plain(key2))
     assert (names[0] == names[1]) == same
 
@@ -48,9 +49,9 @@ def test_similar_keys(key: Key, other: Key) -> None:
 
 
 @settings(max_examples=500)
-@given(SPACE, KEY, st.sampled_from(["key", "first", "tenant"]))
+@given(SPACE, KEY, st.sampled_from(["key", "first", "tenant", "region"]))
 def test_names_are_short_and_valid(space: tuple, key: Key, together: str) -> None:
-    name = namer("r:", *space, together)(key)
+    name = namer("r:", *space, together, "lead")(key)
     assert name.startswith("r:")
     assert len(name.encode()) <= 2 + MAX_KEY + 80
     assert name.encode().decode() == name
@@ -74,6 +75,8 @@ def test_what_belongs_together_lives_together(key: Key, other: Key, tenant: str 
     assert slot_text(name(key)) == slot_text(name(other)) != name(key)
     name = namer("r:", 0, tenant, "first")
     first = key[0] if isinstance(key, tuple) else key
+    assert slot_text(namer("r:", 0, tenant, "region", "lead")(key)) == "lead"
+    assert slot_text(names("lead").log) == "lead"
     if first != "":
         assert slot_text(name((first, other if not isinstance(other, tuple) else "x"))) == slot_text(name((first,)))
         assert slot_text(name(key)) == slot_text(name((first, "y")))

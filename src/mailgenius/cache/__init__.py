@@ -14,7 +14,7 @@ from .behind_sync import WriteBehind
 from .codec import train
 from .marks import MISS
 from .meters import CacheMetrics, RegionMetrics
-from .policy import SOURCE_REGIONS, Region, check_regions
+from .policy import SOURCE_REGIONS, Behind, Region, check_regions
 from .region_async import AsyncRegionCache
 from .region_sync import RegionCache
 
@@ -26,6 +26,7 @@ __all__ = [
     "AsyncPostgresUpserts",
     "AsyncRegionCache",
     "AsyncWriteBehind",
+    "Behind",
     "Cache",
     "CacheMetrics",
     "DeadLetter",

@@ -14,6 +14,8 @@ from typing import Any, Self
 
 import msgspec
 
+from mailgenius.cache.behind_flusher_async import AsyncFlusher, Writer
+from mailgenius.cache.codec import Codec
 from mailgenius.cache.keeper_async import Keeper
 from mailgenius.cache.keys import namer
 from mailgenius.cache.marks import token
@@ -102,6 +104,18 @@ class AsyncCache:
         elif policy and Region(name=name, **policy) != known.policy:
             raise ConfigError(f"$.cache.{name}: this region is there already, with another policy: {known.policy!r}")
         return AsyncRegionCache(known)
+
+    def flusher(self, region: str, writer: Writer, **options: Any) -> AsyncFlusher:
+        """Brings what was written behind in a region into the database: ``async with cache.flusher("scores", writer):``.
+
+        ``writer(items)`` gets the values as they were given to ``write_behind``. ``options`` are those of ``AsyncFlusher``.
+        Raises ``ConfigError`` if nothing is written behind there.
+        """
+        shared = self._regions.get(region)
+        if shared is None:
+            raise ConfigError(f"$.cache.{region}: there is no such region; name it first: cache.region({region!r}, …)")
+        _ = shared.behind  # or it says what is missing
+        return AsyncFlusher(self.redis, shared.policy, writer, **{"decode": Codec(shared.policy).value, **options})
 
     def _add(self, policy: Region) -> Shared:
         fake = self._clock is not None

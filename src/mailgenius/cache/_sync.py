@@ -15,6 +15,8 @@ from typing import Any, Self
 
 import msgspec
 
+from mailgenius.cache.behind_flusher_sync import Flusher, Writer
+from mailgenius.cache.codec import Codec
 from mailgenius.cache.keeper_sync import Keeper
 from mailgenius.cache.keys import namer
 from mailgenius.cache.marks import token
@@ -103,6 +105,18 @@ class Cache:
         elif policy and Region(name=name, **policy) != known.policy:
             raise ConfigError(f"$.cache.{name}: this region is there already, with another policy: {known.policy!r}")
         return RegionCache(known)
+
+    def flusher(self, region: str, writer: Writer, **options: Any) -> Flusher:
+        """Brings what was written behind in a region into the database: ``with cache.flusher("scores", writer):``.
+
+        ``writer(items)`` gets the values as they were given to ``write_behind``. ``options`` are those of ``Flusher``.
+        Raises ``ConfigError`` if nothing is written behind there.
+        """
+        shared = self._regions.get(region)
+        if shared is None:
+            raise ConfigError(f"$.cache.{region}: there is no such region; name it first: cache.region({region!r}, …)")
+        _ = shared.behind  # or it says what is missing
+        return Flusher(self.redis, shared.policy, writer, **{"decode": Codec(shared.policy).value, **options})
 
     def _add(self, policy: Region) -> Shared:
         fake = self._clock is not None

@@ -21,7 +21,7 @@ from typing import Any
 import msgspec
 
 from mailgenius.cache.behind import DeadLetter, Pending, names, parsed_info, refusals, version_of
-from mailgenius.cache.keys import Key, namer
+from mailgenius.cache.keys import Key
 from mailgenius.cache.policy import Region
 from mailgenius.errors import (
     ConfigError,
@@ -122,8 +122,7 @@ class WriteBehind:
     def _name(self, key: Key, tenant: str | int | None) -> str:
         named = self._namers.get(tenant)
         if named is None:
-            region = self.region
-            named = namer(region.prefix, region.version, tenant, region.together)
+            named = self.region.namer(tenant)
             if len(self._namers) < 1024:
                 self._namers[tenant] = named
         return named(key)

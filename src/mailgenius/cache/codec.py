@@ -120,6 +120,15 @@ class Codec:
             return None
         return found
 
+    def value(self, name: str, data: bytes) -> Any:
+        """``decode`` for a flusher: ValueError with the reason. It counts anew, so this codec is nobody else's."""
+        self.misses.clear()
+        found = self.decode(name, data)
+        if found is None:
+            why = next(iter(self.misses), "a mark")
+            raise ValueError(f"what is stored as {name!r} is no value of this region: {why}")
+        return found.value
+
     def _read(self, read: tuple[bytes, int, int, int, float, float, float, int]) -> Found | str:
         payload, flags, serializer, kind, made, fresh, load, version = read
         if serializer != self._serializer or flags & ~(NULL | ZSTD | TAGS):

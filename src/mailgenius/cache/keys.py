@@ -6,6 +6,7 @@
     lead:#3f09…                  a key of more than 200 bytes, by its hash (BLAKE2b, 160 bits)
     lead:%{}{odd} key            a key that would be taken for one of the forms above, or holds a brace
     lead:({BR},vip  lead:%{42}   keys of a region that keeps together what begins with the same part
+    lead:%{lead}v2@acme:42       key of a region that keeps all of its values together
 
 No two (region, version, tenant, key) have the same name. No prefix of a region begins another's (``policy``). What follows
 the prefix begins with ``%``, ``(`` or ``#`` only in the forms above; each of them says where its parts end: a tenant and
@@ -35,17 +36,19 @@ _ESCAPES = str.maketrans({char: f"%{ord(char):02X}" for char in "%#,:{}"})
 
 
 def namer(
-    prefix: str, version: int = 0, tenant: str | int | None = None, together: str = "key"
+    prefix: str, version: int = 0, tenant: str | int | None = None, together: str = "key", region: str = ""
 ) -> Callable[[Key], str]:
     """The function that makes names of keys in one region, for one tenant.
 
     ``together``: whose values live on one node of a Cluster: "tenant", all of a tenant; "first", those whose keys begin
-    with the same part; "key": each by itself. The function raises TypeError for what is no key, ValueError for text that is
-    not valid Unicode; so does this one for the tenant.
+    with the same part; "region", all of the one called ``region``; "key": each by itself. The function raises TypeError
+    for what is no key, ValueError for text that is not valid Unicode; so does this one for the tenant.
     """
     start = prefix
-    if version or tenant is not None:
+    if version or tenant is not None or together == "region":
         start += "%"
+        if together == "region":
+            start += f"{{{region}}}"
         if version:
             start += f"v{version}"
         if tenant is not None:

@@ -6,16 +6,17 @@ A contradiction raises ``ConfigError``; its text begins with the path, as in ``$
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 import msgspec
 
 from mailgenius.errors import ConfigError
 
+from .keys import Key, namer
 from .schema import fingerprint
 
-__all__ = ["SOURCE_REGIONS", "Region", "check_regions"]
+__all__ = ["SOURCE_REGIONS", "Behind", "Region", "check_regions"]
 
 MIB = 1 << 20
 #: Names under it are ours: locks, tags, streams.
@@ -25,6 +26,19 @@ DICTIONARY = b"\x37\xa4\x30\xec"
 _YEAR = 366 * 86400.0
 _PREFIX = re.compile(r"[^\s{}%\x00-\x1f]+")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+
+class Behind(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a region's writes are accepted before the database has them."""
+
+    # Most writes that may wait; beyond, a write waits for room.
+    maxlen: int = 100_000
+    # Seconds that a write waits, for room or for a connection that was lost on the way.
+    timeout: float = 5.0
+    # A write returns once it is on the server's disk (WAITAOF, or appendfsync always).
+    durable: bool = False
+    # Also on a server that may lose or evict what waits.
+    unsafe: bool = False
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -69,10 +83,14 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     tenant: bool = False
     # Part of the name: a higher one leaves all that was stored before behind.
     version: int = 0
-    # Values that live on one node of a Cluster: of a tenant, those whose keys begin with the same part, or each by itself.
-    together: Literal["key", "tenant", "first"] = "key"
+    # Values that live on one node of a Cluster: of a tenant, those whose keys begin with the same part, all of the
+    # region, or each by itself.
+    together: Literal["key", "tenant", "first", "region"] = "key"
     # One load in all processes, not only in each.
     lock: bool = False
+    # Its values are written by write_behind, and come into the database later; None: they are not. In a Cluster this needs
+    # together="region".
+    behind: Behind | None = None
     # Writes while the server cannot be reached: "fail" raises; "keep" keeps them here and sends them when it is back.
     on_redis_down: Literal["fail", "keep"] = "fail"
 
@@ -92,6 +110,9 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         self._check_form()
         if self.together == "tenant" and not self.tenant:
             self._refuse("together", '"tenant" needs a tenant; set tenant=True')
+        if self.behind is not None:
+            self._within("behind.maxlen", self.behind.maxlen, 1, 1 << 53)
+            self._within("behind.timeout", self.behind.timeout, 0, _YEAR)
 
     def _check_types(self) -> None:
         """msgspec checks what it decodes, not what is made by hand."""
@@ -162,6 +183,10 @@ class Region(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def kept(self) -> float:
         """Seconds that a value is kept after its end."""
         return max(self.stale_for, self.fail_safe)
+
+    def namer(self, tenant: str | int | None = None) -> Callable[[Key], str]:
+        """The function that makes names of keys, for one tenant."""
+        return namer(self.prefix, self.version, tenant, self.together, self.name)
 
     def __repr__(self) -> str:
         changed = {

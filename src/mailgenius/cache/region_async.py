@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from typing import Any, TypeVar
 
 from mailgenius.cache.batches_async import obtain_many
+from mailgenius.cache.behind_async import AsyncWriteBehind
 from mailgenius.cache.keys import Key, namer
 from mailgenius.cache.loading_async import obtain
 from mailgenius.cache.marks import HEAD, MISS, big_endian
 from mailgenius.cache.owed import DROP, KEEP, Wish
 from mailgenius.cache.policy import Region
 from mailgenius.cache.server_async import DOWN, TAGS
-from mailgenius.cache.shared_async import Shared
+from mailgenius.cache.shared_async import PENDING, Shared
 from mailgenius.cache.through_async import write_through
 from mailgenius.errors import RedisRefused, RedisUnavailable
 from mailgenius.rt import aio as rt
@@ -40,7 +42,7 @@ class AsyncRegionCache:
         if policy.tenant and tenant is None:
             self._name: Callable[[Any], str] = self._no_tenant
         else:
-            self._name = namer(policy.prefix, policy.version, tenant, policy.together)
+            self._name = policy.namer(tenant)
         self._tag = namer(TAGS, 0, tenant)
 
     def __repr__(self) -> str:
@@ -153,12 +155,17 @@ class AsyncRegionCache:
         meters.misses += len(names) - hits
 
     async def ttl(self, key: Key) -> float | None:
-        """Seconds that the value is still fresh; None: there is none."""
+        """Seconds that the value is still fresh; None: there is none. ``math.inf`` while it waits for the database."""
         shared, name = self._shared, self._name(key)
         if shared.owed.any and (value := shared.wanted(name)) is not MISS:
             return None if value is DOWN else shared.owed.wishes[name].ends - shared.clock()
         found = await shared.usable(name, await self._ask("GET", name))
-        return None if found is None or (left := shared.left(found)) <= 0 else left
+        if found is None or (left := shared.left(found)) <= 0:
+            return None
+        if left < PENDING:
+            return left
+        ends = await self._ask("PTTL", name)  # it was written behind: the server alone knows
+        return None if ends is DOWN or ends == -2 else inf if ends == -1 else ends / 1000
 
     # -- writing -----------------------------------------------------------------------------------------------------
 
@@ -174,6 +181,7 @@ class AsyncRegionCache:
         """Stores a value for ``ttl`` seconds. ``version``: only if no newer one is there, and none of the same version;
         whether it was stored."""
         shared, name = self._shared, self._name(key)
+        shared.directly("set")
         fresh = shared.lasts(value, ttl)
         if not fresh:  # "there is none" is not remembered here
             await self.delete(key)
@@ -210,6 +218,7 @@ class AsyncRegionCache:
     async def set_many(self, values: Mapping[_K, Any], *, ttl: float | None = None) -> None:
         """Stores many values, in as few turns as possible. An error may leave some of them stored, and some not."""
         shared = self._shared
+        shared.directly("set_many")
         made = shared.clock()
         commands: list[tuple[Any, ...]] = []
         wishes: list[tuple[str, Wish]] = []
@@ -225,7 +234,8 @@ class AsyncRegionCache:
         await self._tell_all(commands, wishes)
 
     async def delete(self, key: Key) -> bool:
-        """Deletes a value, and keeps loads that are under way from storing one; whether there was one."""
+        """Deletes a value, and keeps loads that are under way from storing one; whether there was one. One that
+        waits for the database (``write_behind``) stays."""
         shared, name = self._shared, self._name(key)
         try:
             there: int = await shared.server.must(shared.server.drop, name)
@@ -269,7 +279,7 @@ class AsyncRegionCache:
             )
             reply = await shared.server.must(shared.server.put, name, data[:HEAD], new, shared.life(fresh))
             shared.forget(name)
-            if reply == 1:
+            if reply:  # it was; or it waits for the database, and has no end until then
                 return True
 
     def _told(self, name: str) -> None:
@@ -395,8 +405,42 @@ class AsyncRegionCache:
         (a version that grows with each write of the key), an older one never replaces a newer. If it raises, so does this,
         and the cache holds nothing. Writes that overlap leave nothing in the cache: the next read loads.
         """
+        self._shared.directly("write_through")
         names = [self._tag(tag) for tag in tags] if tags else ()
         return await write_through(self._shared, self._name(key), value, write, names, ttl)
+
+    async def write_behind(
+        self, key: Key, value: Any, *, ttl: float | None = None, timeout: float | None = None
+    ) -> int:
+        """Accepts a value that the database gets later, by a flusher (``AsyncCache.flusher``); the write's version.
+
+        From then on reads give it, here and elsewhere, however long the database is down; its ``ttl`` begins when the
+        database has it. ``timeout``: seconds to wait for room or a lost connection, instead of the policy's. Raises
+        ``WriteBehindFull``, ``RedisRefused`` when the server is full, ``RedisUnavailable``; of these,
+        ``RedisOutcomeUnknown`` alone means that it may have been accepted. ``ConfigError`` if the policy has no ``behind``,
+        or the server is not safe for it.
+        """
+        return await self._write_behind(key, value, False, ttl, timeout)
+
+    async def delete_behind(self, key: Key, *, ttl: float | None = None, timeout: float | None = None) -> int:
+        """Accepts that the database's row is to be deleted; as ``write_behind``. Reads give None from then on."""
+        return await self._write_behind(key, None, True, ttl, timeout)
+
+    async def _write_behind(self, key: Key, value: Any, deleted: bool, ttl: float | None, timeout: float | None) -> int:
+        shared, name = self._shared, self._name(key)
+        behind = shared.behind
+        data = shared.codec.encode(name, value, made=shared.clock(), fresh=PENDING)
+        accept = behind.delete if deleted else behind.put
+        live = shared.lasts(value, ttl)
+        try:
+            return await accept(key, data, tenant=self._tenant, name=name, ttl=live, timeout=timeout)
+        finally:
+            self._told(name)  # or it may have been: what was read before is not kept
+
+    @property
+    def behind(self) -> AsyncWriteBehind:
+        """What waits for the database: ``flush``, ``pending``, ``dead``, ``replay``, ``discard``."""
+        return self._shared.behind
 
     async def invalidate_tag(self, tag: str) -> None:
         """All values with this tag are misses from now on, in all regions, and so is what is being loaded with it."""

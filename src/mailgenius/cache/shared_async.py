@@ -11,6 +11,7 @@ import msgspec
 
 from mailgenius._native import LocalStore
 from mailgenius.cache.aio import Flights
+from mailgenius.cache.behind_async import AsyncWriteBehind
 from mailgenius.cache.codec import Codec, Found
 from mailgenius.cache.freshness import Verdict, jittered, lifetime, verdict
 from mailgenius.cache.marks import HEAD, LEASE, MISS, WRITERS
@@ -19,17 +20,20 @@ from mailgenius.cache.owed import DROP, Wish
 from mailgenius.cache.policy import Region
 from mailgenius.cache.server_async import DOWN, Server
 from mailgenius.cache.tags_async import TagBook
+from mailgenius.errors import ConfigError
 from mailgenius.rt import aio as rt
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["ALONE", "Shared", "Sight"]
+__all__ = ["ALONE", "PENDING", "Shared", "Sight"]
 
 #: Seconds that a value is kept in the process while the server is down, and nobody tells of changes.
 ALONE = 1.0
 #: Seconds that a load or a write may take and still be stored, if the policy has no hard timeout.
 FENCE = 60.0
+#: Seconds that a value written behind says it is fresh. The server ends it, a ttl after the database has it.
+PENDING = inf
 UNKNOWN = 1024  # bytes that a value is taken for whose size is not known
 SMALLEST = 4096  # bytes of a local store that nothing is put into
 
@@ -63,6 +67,7 @@ class Shared:
         self.most, self.kept = policy.local_ttl or inf, policy.kept
         self.watched: dict[str, list[rt.Event]] = {}  # who waits for a change of a name
         self._fake = fake
+        self._behind: AsyncWriteBehind | None = None
         self.local = self._store()
         self.before: LocalStore | None = None  # what was there when we lost touch: for fail_safe alone
 
@@ -93,7 +98,7 @@ class Shared:
                 event.set()
 
     def forked(self) -> None:
-        self.flights, self.watched = Flights(), {}
+        self.flights, self.watched, self._behind = Flights(), {}, None
 
     # -- reading -----------------------------------------------------------------------------------------------------
 
@@ -130,6 +135,8 @@ class Shared:
         """In the process, if we are told of changes since before it was read (``ticket``)."""
         if not (self.coherent and self.keeps) or fresh <= 0:
             return
+        if fresh == PENDING:
+            fresh = self.policy.ttl
         keep = fresh + self.kept
         fresh = min(fresh, self.most)
         tags: Iterable[str] = [tag for tag, _ in found.tags] if found.tags else ()
@@ -221,6 +228,28 @@ class Shared:
     def life(self, fresh: float) -> int:
         """Milliseconds that the server keeps it."""
         return int(lifetime(fresh, self.policy.stale_for, self.policy.fail_safe) * 1000) + 1
+
+    @property
+    def behind(self) -> AsyncWriteBehind:
+        """Where writes wait for the database. Raises ``ConfigError`` if the policy has none."""
+        behind, policy = self._behind, self.policy
+        if behind is None:
+            if policy.behind is None:
+                raise ConfigError(
+                    f"$.cache.{policy.name}.behind: nothing is written behind in this region; set behind=Behind()"
+                )
+            behind = AsyncWriteBehind(self.server.redis, policy, **msgspec.structs.asdict(policy.behind))
+            self._behind = behind
+        return behind
+
+    def directly(self, what: str) -> None:
+        """Raises ``ConfigError`` if values come from write_behind: another write could not be put in order with those that
+        wait."""
+        if self.policy.behind is not None:
+            raise ConfigError(
+                f"$.cache.{self.policy.name}.behind: the values of this region are written behind, so {what} is not for it;"
+                " use write_behind or delete_behind to change a value, get_or_load to cache what the database has"
+            )
 
     def owe(self, name: str, wish: Wish) -> None:
         self.owed.add(name, wish)
