@@ -54,6 +54,11 @@ class AsyncCache:
         self.settings = _chosen(settings, chosen)
         self._own = isinstance(redis, str)
         self.redis: AsyncRedis = AsyncRedis(redis) if isinstance(redis, str) else redis
+        if self.redis.settings.read_from == "replica":
+            raise ConfigError(
+                "$.redis.read_from: a cache reads from primaries, since a replica may give a value that was deleted; give"
+                ' it a client of its own, with read_from="primary"'
+            )
         self._clock = clock
         local = self.settings.local
         self._server = Server(self.redis, self.settings.budget, self.settings.keep_writes, token)

@@ -67,12 +67,16 @@ async def _look(shared: Shared, asked: dict[_K, str]) -> dict[_K, Sight]:
         return {key: await shared.look(name) for key, name in asked.items()}
     local = shared.local
     ticket = local.begin()
-    replies = await shared.server.ask("MGET", *asked.values())
+    replies = await shared.server.ask_many(list(asked.values()))
     if replies is DOWN:
         shared.meters.unavailable += len(asked)
         return {key: shared.reserve(name) for key, name in asked.items()}
     for (key, name), data in zip(asked.items(), replies, strict=True):
-        sights[key] = await shared.judge(name, data, local, ticket)
+        if data is DOWN:
+            shared.meters.unavailable += 1
+            sights[key] = shared.reserve(name)
+        else:
+            sights[key] = await shared.judge(name, data, local, ticket)
     return sights
 
 
@@ -136,4 +140,4 @@ async def _tell(shared: Shared, commands: list[tuple[Any, ...]]) -> list[Any]:
         replies = await shared.server.tell_all(commands)
     except RedisUnavailable:
         return [DOWN] * len(commands)
-    return [DOWN if isinstance(reply, RedisRefused) else reply for reply in replies]
+    return [DOWN if isinstance(reply, RedisRefused | RedisUnavailable) else reply for reply in replies]

@@ -32,6 +32,7 @@ from mailgenius.errors import (
     WriteBehindFull,
 )
 from mailgenius.link import AsyncRedis
+from mailgenius.link.calls_async import Calls
 from mailgenius.rt import aio as rt
 
 __all__ = ["AsyncWriteBehind"]
@@ -64,6 +65,11 @@ class AsyncWriteBehind:
     ) -> None:
         if maxlen < 1:
             raise ConfigError(f"$.cache.{region.name}.maxlen: {maxlen} is out of range; give at least 1")
+        if redis.clustered and region.together != "region":
+            raise ConfigError(
+                f'$.cache.{region.name}.together: in a Redis Cluster write-behind needs "region", so that the values'
+                " live on the node of their stream"
+            )
         self.region = region
         self.names = names(region.name)
         self._redis, self._call = redis, redis.call
@@ -191,7 +197,7 @@ class AsyncWriteBehind:
                 self._begun += 1
                 this = self._begun
                 left = max(deadline - monotonic(), 0.001)
-                async with self._redis.dedicated() as own:
+                async with (await self._redis.node_of(self.names.log)).dedicated() as own:
                     # A write of this connection that comes after all of theirs: what WAITAOF waits for is its own.
                     info, _ = await own.calls([("INFO", "server"), ("SET", self.names.synced, this)])
                     local, _ = await own.call("WAITAOF", 1, 0, max(1, int(left * 1000)), timeout=left + 1.0)
@@ -275,14 +281,15 @@ class AsyncWriteBehind:
     async def check(self) -> None:
         """Raises ``ConfigError`` if the server may evict or lose what waits, with what to set; unless ``unsafe``. The first
         write does this."""
-        memory, persistence = await self._redis.calls([("INFO", "memory"), ("INFO", "persistence")])
+        node = await self._redis.node_of(self.names.log)
+        memory, persistence = await node.calls([("INFO", "memory"), ("INFO", "persistence")])
         info = parsed_info(memory) | parsed_info(persistence)
         fsync, waitaof = None, False
         if self._durable:
-            fsync = await self._setting("appendfsync")
-            waitaof = bool((await self._call("COMMAND", "INFO", "WAITAOF"))[0])
+            fsync = await self._setting(node, "appendfsync")
+            waitaof = bool((await node.call("COMMAND", "INFO", "WAITAOF"))[0])
             self._always = fsync == "always"
-            self._server = parsed_info(await self._call("INFO", "server"))["run_id"]
+            self._server = parsed_info(await node.call("INFO", "server"))["run_id"]
         found = refusals(info, fsync, self._durable, waitaof)
         if found and not self._unsafe:
             raise ConfigError(
@@ -291,9 +298,9 @@ class AsyncWriteBehind:
             )
         self._checked = True
 
-    async def _setting(self, name: str) -> str | None:
+    async def _setting(self, node: Calls, name: str) -> str | None:
         try:
-            found = await self._call("CONFIG", "GET", name)
+            found = await node.call("CONFIG", "GET", name)
         except RedisRefused:  # hosted ones refuse it
             return None
         values = list(found.values()) if isinstance(found, dict) else found[1::2]

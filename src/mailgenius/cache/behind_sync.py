@@ -33,6 +33,7 @@ from mailgenius.errors import (
     WriteBehindFull,
 )
 from mailgenius.link import Redis
+from mailgenius.link.calls_sync import Calls
 from mailgenius.rt import threads as rt
 
 __all__ = ["WriteBehind"]
@@ -65,6 +66,11 @@ class WriteBehind:
     ) -> None:
         if maxlen < 1:
             raise ConfigError(f"$.cache.{region.name}.maxlen: {maxlen} is out of range; give at least 1")
+        if redis.clustered and region.together != "region":
+            raise ConfigError(
+                f'$.cache.{region.name}.together: in a Redis Cluster write-behind needs "region", so that the values'
+                " live on the node of their stream"
+            )
         self.region = region
         self.names = names(region.name)
         self._redis, self._call = redis, redis.call
@@ -192,7 +198,7 @@ class WriteBehind:
                 self._begun += 1
                 this = self._begun
                 left = max(deadline - monotonic(), 0.001)
-                with self._redis.dedicated() as own:
+                with (self._redis.node_of(self.names.log)).dedicated() as own:
                     # A write of this connection that comes after all of theirs: what WAITAOF waits for is its own.
                     info, _ = own.calls([("INFO", "server"), ("SET", self.names.synced, this)])
                     local, _ = own.call("WAITAOF", 1, 0, max(1, int(left * 1000)), timeout=left + 1.0)
@@ -276,14 +282,15 @@ class WriteBehind:
     def check(self) -> None:
         """Raises ``ConfigError`` if the server may evict or lose what waits, with what to set; unless ``unsafe``. The first
         write does this."""
-        memory, persistence = self._redis.calls([("INFO", "memory"), ("INFO", "persistence")])
+        node = self._redis.node_of(self.names.log)
+        memory, persistence = node.calls([("INFO", "memory"), ("INFO", "persistence")])
         info = parsed_info(memory) | parsed_info(persistence)
         fsync, waitaof = None, False
         if self._durable:
-            fsync = self._setting("appendfsync")
-            waitaof = bool((self._call("COMMAND", "INFO", "WAITAOF"))[0])
+            fsync = self._setting(node, "appendfsync")
+            waitaof = bool((node.call("COMMAND", "INFO", "WAITAOF"))[0])
             self._always = fsync == "always"
-            self._server = parsed_info(self._call("INFO", "server"))["run_id"]
+            self._server = parsed_info(node.call("INFO", "server"))["run_id"]
         found = refusals(info, fsync, self._durable, waitaof)
         if found and not self._unsafe:
             raise ConfigError(
@@ -292,9 +299,9 @@ class WriteBehind:
             )
         self._checked = True
 
-    def _setting(self, name: str) -> str | None:
+    def _setting(self, node: Calls, name: str) -> str | None:
         try:
-            found = self._call("CONFIG", "GET", name)
+            found = node.call("CONFIG", "GET", name)
         except RedisRefused:  # hosted ones refuse it
             return None
         values = list(found.values()) if isinstance(found, dict) else found[1::2]

@@ -1,8 +1,11 @@
 # Made from keeper_async.py by `python -m tools.twin`: edit that one.
-"""Touch with the server: a connection on which it tells of changes (CLIENT TRACKING), and what happens without one.
+"""Touch with the server: a connection on which it tells of changes (CLIENT TRACKING), and what happens without one. In a
+Cluster, one with every primary.
 
-Invariant: values stay in the process only while this connection has answered a PING at most ``heartbeat`` seconds ago, and
-another is answered within as long. So with a network that has gone silent, a value is at most 2 × ``heartbeat`` behind.
+Invariants:
+- Values stay in the process only while each of these connections has answered a PING at most ``heartbeat`` seconds ago, and
+  another is answered within as long. So with a network that has gone silent, a value is at most 2 × ``heartbeat`` behind.
+- When a primary without such a connection is met, all values are put aside, and none is kept until it has one.
 
 Tracking is by prefix (BCAST): the server remembers nothing of what was read here, so its memory does not grow with ours,
 and there is nothing to tell it again when a value is let go. Changes by this process come back as well.
@@ -42,7 +45,8 @@ class Keeper:
         tags.forget = self._forget_tag
         self._regions: dict[bytes, Shared] = {}
         self._covered: set[bytes] = set()
-        self._line: Dedicated | None = None
+        self._lines: list[Dedicated] = []
+        self._unwatch: Callable[[], None] | None = None
         self._covering = rt.Lock()
         self._stop = rt.Event()
         self._running: rt.Spawned | None = None
@@ -54,20 +58,22 @@ class Keeper:
     def add(self, shared: Shared) -> None:
         """Values of one more region may be kept."""
         self._regions = {**self._regions, shared.policy.prefix.encode(): shared}
-        line = self._line
-        if line is not None and self._local:
+        lines = self._lines
+        if lines and self._local:
             with contextlib.suppress(RuntimeError):  # another thread than the loop's: the next connection covers it
-                beside = [one for one in self._beside if one.running]
-                self._beside = [*beside, rt.spawn(self._cover_later, line)]
+                self._spawn(self._cover_later, lines)
 
     def start(self) -> None:
         if self._running is None and not self._stop.is_set():
+            if self._unwatch is None:
+                self._unwatch = self._server.redis.watch_nodes(self._nodes_changed)
             self._running = rt.spawn(self._run)
 
     def close(self) -> None:
         self._stop.set()
-        if self._line is not None:
-            self._line.close()
+        if self._unwatch is not None:
+            self._unwatch()
+        self._hang_up(self._lines)
         if self._running is not None:
             self._running.join()
         self._end("the cache is closed")
@@ -79,9 +85,12 @@ class Keeper:
         while not self._stop.is_set():
             why = "it ended"
             try:
-                with self._server.redis.dedicated(on_push=self._pushed, on_lost=self._lost) as line:
-                    self._line = line
-                    self._live(line)
+                self._server.redis.nodes()  # until they are known
+                with contextlib.ExitStack() as stack:
+                    for node in self._server.redis.primaries():
+                        line = node.dedicated(on_push=self._pushed, on_lost=self._lost)
+                        self._lines = [*self._lines, stack.enter_context(line)]
+                    self._live(self._lines)
             except MailgeniusError as error:
                 why = str(error)
             except Exception as error:
@@ -89,22 +98,61 @@ class Keeper:
                 _log.exception("keeping in touch with Redis failed; it is tried again")
             finally:
                 failures = 0 if self.coherent else failures + 1
-                self._line = None
+                self._lines = []
                 self._end(why)
             pause = min(PAUSES[1], PAUSES[0] * 2.0 ** min(failures, 16))
             rt.wait(self._stop, random.uniform(0.0, pause))  # noqa: S311 - so that clients do not come together
 
-    def _live(self, line: Dedicated) -> None:
-        beat = self._heartbeat
+    def _live(self, lines: list[Dedicated]) -> None:
         if self._local:
-            self._cover(line)
+            self._cover(lines)
+            if self._strangers(lines):
+                raise RedisUnavailable("other servers are primaries now")
             self.coherent = True
             self._say("coherent", "")
-        while not self._stop.is_set():
-            if self._server.owed.any:
-                self._repay()
-            line.next_push(beat)
-            line.call("PING", timeout=beat)
+        others = [rt.spawn(self._listen, line, lines) for line in lines[1:]]
+        try:
+            beat = self._heartbeat
+            while not self._stop.is_set():
+                if self._server.owed.any:
+                    self._repay()
+                lines[0].next_push(beat)
+                lines[0].call("PING", timeout=beat)
+        finally:
+            self._hang_up(lines)
+            for other in others:
+                other.join()
+
+    def _listen(self, line: Dedicated, lines: list[Dedicated]) -> None:
+        """To one more primary of a Cluster. When one is silent, all are left, and met anew."""
+        try:
+            while not self._stop.is_set():
+                line.next_push(self._heartbeat)
+                line.call("PING", timeout=self._heartbeat)
+        except MailgeniusError as error:
+            self._end(str(error))
+        finally:
+            self._hang_up(lines)
+
+    def _hang_up(self, lines: list[Dedicated]) -> None:
+        for line in lines:
+            line.close()
+
+    def _strangers(self, lines: list[Dedicated]) -> bool:
+        """Is there a primary that does not tell us of changes?"""
+        there = {line.where for line in lines}
+        return any(node.where not in there for node in self._server.redis.primaries())
+
+    def _nodes_changed(self) -> None:
+        lines = self._lines
+        if lines and self._strangers(lines):
+            self._end("other servers are primaries now")
+            with contextlib.suppress(RuntimeError):  # another thread than the loop's: the next PING finds out
+                self._spawn(self._hang_up, lines)
+
+    def _spawn(self, do: Callable[..., rt.Awaits[None]], lines: list[Dedicated]) -> None:
+        beside = [one for one in self._beside if one.running]
+        self._beside = [*beside, rt.spawn(do, lines)]
 
     def _repay(self) -> None:
         try:
@@ -113,11 +161,11 @@ class Keeper:
             return  # next time
         self._say("repaid", "")
 
-    def _cover_later(self, line: Dedicated) -> None:
+    def _cover_later(self, lines: list[Dedicated]) -> None:
         with contextlib.suppress(MailgeniusError):  # the connection is gone; the next one covers all regions
-            self._cover(line)
+            self._cover(lines)
 
-    def _cover(self, line: Dedicated) -> None:
+    def _cover(self, lines: list[Dedicated]) -> None:
         """Has the server tell of changes in all regions."""
         with self._covering:
             wanted = {prefix: shared for prefix, shared in self._regions.items() if prefix not in self._covered}
@@ -127,15 +175,16 @@ class Keeper:
             words: list[bytes | str] = ["CLIENT", "TRACKING", "ON", "BCAST"]
             for prefix in (*tags, *wanted):
                 words += ["PREFIX", prefix]
-            line.call(*words, timeout=self._heartbeat)
-            if line is not self._line:
+            for line in lines:
+                line.call(*words, timeout=self._heartbeat)
+            if lines is not self._lines:
                 return
             self._covered |= {*tags, *wanted}
             if tags:
                 self._tags.begin()
             for shared in wanted.values():
                 shared.begin()
-            if line.lost:  # while we got here, and who was told so may have been too early
+            if any(line.lost for line in lines):  # while we got here, and who was told so may have been too early
                 self._end("the connection was lost at once")
 
     def _end(self, why: str) -> None:
@@ -184,7 +233,7 @@ class Keeper:
 
     def _forked(self) -> None:
         """In a child process: nobody tells us of changes, and the threads that loaded are not ours."""
-        running, self._running, self._line = self._running, None, None
+        running, self._running, self._lines = self._running, None, []
         self._covering, self._stop = rt.Lock(), rt.Event()
         self._end("a process was forked")
         for shared in self._regions.values():

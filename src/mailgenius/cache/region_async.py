@@ -133,7 +133,7 @@ class AsyncRegionCache:
         shared, meters = self._shared, self._shared.meters
         local, many = shared.local, shared.codec.plain.many
         ticket = local.begin()
-        replies = await self._ask("MGET", *names)
+        replies = await shared.server.ask_many(names)
         if replies is DOWN:
             meters.unavailable += len(names)
             return
@@ -297,27 +297,32 @@ class AsyncRegionCache:
     async def _tell_all(self, commands: list[tuple[Any, ...]], wishes: list[tuple[str, Wish]]) -> list[Any]:
         shared = self._shared
         told: list[Any] = []
+        failed: RedisRefused | RedisUnavailable | None = None
         try:
             for at in range(0, len(commands), _PIECE):
                 told += await shared.server.tell_all(commands[at : at + _PIECE])
-        except RedisUnavailable:
+        except RedisUnavailable as error:
             if shared.policy.on_redis_down != "keep":
                 raise
-            for name, wish in wishes[len(told) :]:
-                shared.owe(name, wish)
+            told += [error] * (len(commands) - len(told))
         finally:
-            for name, _ in wishes[: len(told)]:
-                self._told(name)
             for name, _ in wishes[len(told) :]:
                 shared.forget(name)
-        refused = None
+            for reply, (name, wish) in zip(told, wishes, strict=False):
+                if not isinstance(reply, RedisUnavailable):
+                    self._told(name)
+                elif shared.policy.on_redis_down == "keep":
+                    shared.owe(name, wish)
+                else:  # one node of a Cluster is down
+                    failed = reply
+                    shared.forget(name)
         for reply, (name, _) in zip(told, wishes, strict=False):
             if isinstance(reply, RedisRefused):
-                refused = reply
+                failed = reply
                 await self._forget(name)
-        if refused is not None:
-            raise refused
-        return told
+        if failed is not None:
+            raise failed
+        return [0 if isinstance(reply, RedisUnavailable) else reply for reply in told]
 
     # -- with a loader -----------------------------------------------------------------------------------------------
 

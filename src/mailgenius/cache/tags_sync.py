@@ -72,8 +72,8 @@ class TagBook:
         if owed.any and (owed.region(TAGS) or any(name in owed for name in names)):
             return None
         ticket = self.store.begin()
-        values = self._server.ask("MGET", *names)
-        if values is DOWN:
+        values = self._server.ask_many(names)
+        if values is DOWN or DOWN in values:
             return None
         found: dict[str, bytes | None] = dict(zip(names, values, strict=True))
         if self.coherent:

@@ -15,6 +15,7 @@ from mailgenius.link.calls_async import Calls
 from mailgenius.link.cluster_async import Cluster
 from mailgenius.link.commands import WORDS
 from mailgenius.link.dedicated_async import Dedicated
+from mailgenius.link.effort_async import tell
 from mailgenius.link.meters import Meters, RedisMetrics
 from mailgenius.link.node_async import Node
 from mailgenius.link.sentinel_async import Sentinel
@@ -52,7 +53,8 @@ class AsyncRedis(Calls):
     Keywords as in ``RedisSettings``; give ``settings`` to take them all from there. It connects when it is first used.
     ``on_push(push)`` gets what a server sends unasked on a shared connection (as ``CLIENT TRACKING`` makes it do),
     ``on_connected(connection)`` is called with each new one, before calls use it, and ``on_lost()`` when one is gone.
-    ``on_nodes()`` is called when ``nodes()`` would give other servers, or other roles, than before.
+    ``on_nodes()`` is called when ``nodes()`` would give other servers, or other roles, than before, and when a node of a
+    Cluster sends commands on to one that is no primary yet.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class AsyncRedis(Calls):
     ) -> None:
         settings = chosen_settings(settings, chosen)
         servers, meters = parse_servers(url), Meters()
+        self._listeners: list[Callable[[], object]] = [] if on_nodes is None else [on_nodes]
         self._on_connected = on_connected
         make = partial(
             Node,
@@ -79,9 +82,9 @@ class AsyncRedis(Calls):
         )
         topology: Single | Cluster
         if servers.kind == "cluster":
-            topology = Cluster(servers.addresses, settings, meters, make, on_nodes)
+            topology = Cluster(servers.addresses, settings, meters, make, self._nodes_changed)
         elif servers.kind == "sentinel":
-            topology = Sentinel(servers, settings, meters, make, on_nodes)
+            topology = Sentinel(servers, settings, meters, make, self._nodes_changed)
         else:
             topology = Single(make(servers.addresses[0]))
         super().__init__(topology, settings, meters)
@@ -112,6 +115,34 @@ class AsyncRedis(Calls):
         replicas that are read from. Each can be called by itself. Raises ``RedisUnavailable`` if they are not known yet."""
         found = await self._topology.known(monotonic() + self.settings.connect_timeout)
         return [RedisNode(node, role, self.settings, self._meters) for node, role in found]
+
+    @property
+    def clustered(self) -> bool:
+        """It is a Redis Cluster: keys live on several servers."""
+        return self._topology.clustered
+
+    @property
+    def troubled(self) -> bool:
+        """A primary is known to be down."""
+        return any(node.down is not None for node in self._topology.primaries())
+
+    def primaries(self) -> list[RedisNode]:
+        """The servers that changes may go to, as far as is known now; nobody is asked. While keys move in a Cluster, also
+        those that they move to."""
+        return [RedisNode(node, "primary", self.settings, self._meters) for node in self._topology.primaries()]
+
+    def home(self, key: str | bytes) -> object:
+        """What stands for the primary that serves a key, as far as is known now: the same object for keys of one."""
+        return self._topology.pick(("SET", key), WORDS["SET"])
+
+    def watch_nodes(self, listener: Callable[[], object]) -> Callable[[], None]:
+        """``listener()`` is called as ``on_nodes`` is. Gives what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def _nodes_changed(self) -> None:
+        for listener in list(self._listeners):
+            tell(listener)
 
     async def node_of(self, key: str | bytes) -> RedisNode:
         """The primary that serves a key, for commands that belong on a connection of one's own, as WATCH."""

@@ -16,6 +16,7 @@ from mailgenius.link.calls_sync import Calls
 from mailgenius.link.cluster_sync import Cluster
 from mailgenius.link.commands import WORDS
 from mailgenius.link.dedicated_sync import Dedicated
+from mailgenius.link.effort_sync import tell
 from mailgenius.link.meters import Meters, RedisMetrics
 from mailgenius.link.node_sync import Node
 from mailgenius.link.sentinel_sync import Sentinel
@@ -53,7 +54,8 @@ class Redis(Calls):
     Keywords as in ``RedisSettings``; give ``settings`` to take them all from there. It connects when it is first used.
     ``on_push(push)`` gets what a server sends unasked on a shared connection (as ``CLIENT TRACKING`` makes it do),
     ``on_connected(connection)`` is called with each new one, before calls use it, and ``on_lost()`` when one is gone.
-    ``on_nodes()`` is called when ``nodes()`` would give other servers, or other roles, than before.
+    ``on_nodes()`` is called when ``nodes()`` would give other servers, or other roles, than before, and when a node of a
+    Cluster sends commands on to one that is no primary yet.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Redis(Calls):
     ) -> None:
         settings = chosen_settings(settings, chosen)
         servers, meters = parse_servers(url), Meters()
+        self._listeners: list[Callable[[], object]] = [] if on_nodes is None else [on_nodes]
         self._on_connected = on_connected
         make = partial(
             Node,
@@ -80,9 +83,9 @@ class Redis(Calls):
         )
         topology: Single | Cluster
         if servers.kind == "cluster":
-            topology = Cluster(servers.addresses, settings, meters, make, on_nodes)
+            topology = Cluster(servers.addresses, settings, meters, make, self._nodes_changed)
         elif servers.kind == "sentinel":
-            topology = Sentinel(servers, settings, meters, make, on_nodes)
+            topology = Sentinel(servers, settings, meters, make, self._nodes_changed)
         else:
             topology = Single(make(servers.addresses[0]))
         super().__init__(topology, settings, meters)
@@ -113,6 +116,34 @@ class Redis(Calls):
         replicas that are read from. Each can be called by itself. Raises ``RedisUnavailable`` if they are not known yet."""
         found = self._topology.known(monotonic() + self.settings.connect_timeout)
         return [RedisNode(node, role, self.settings, self._meters) for node, role in found]
+
+    @property
+    def clustered(self) -> bool:
+        """It is a Redis Cluster: keys live on several servers."""
+        return self._topology.clustered
+
+    @property
+    def troubled(self) -> bool:
+        """A primary is known to be down."""
+        return any(node.down is not None for node in self._topology.primaries())
+
+    def primaries(self) -> list[RedisNode]:
+        """The servers that changes may go to, as far as is known now; nobody is asked. While keys move in a Cluster, also
+        those that they move to."""
+        return [RedisNode(node, "primary", self.settings, self._meters) for node in self._topology.primaries()]
+
+    def home(self, key: str | bytes) -> object:
+        """What stands for the primary that serves a key, as far as is known now: the same object for keys of one."""
+        return self._topology.pick(("SET", key), WORDS["SET"])
+
+    def watch_nodes(self, listener: Callable[[], object]) -> Callable[[], None]:
+        """``listener()`` is called as ``on_nodes`` is. Gives what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def _nodes_changed(self) -> None:
+        for listener in list(self._listeners):
+            tell(listener)
 
     def node_of(self, key: str | bytes) -> RedisNode:
         """The primary that serves a key, for commands that belong on a connection of one's own, as WATCH."""

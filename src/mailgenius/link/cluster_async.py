@@ -53,6 +53,7 @@ class Cluster(Effort):
     change their roles."""
 
     only: Node | None = None
+    clustered = True
     followed = frozenset({"MOVED", "ASK", "TRYAGAIN", "CLUSTERDOWN", "LOADING", "MASTERDOWN", "READONLY", "UNBLOCKED"})
 
     def __init__(
@@ -197,6 +198,8 @@ class Cluster(Effort):
             except ValueError:
                 raise refused from None
             other = self._at(place)
+            if other not in self._replicas:
+                tell(self._on_nodes)
             if code == "ASK":
                 job.target, job.asks = other, True
             else:
@@ -247,6 +250,11 @@ class Cluster(Effort):
         while not self._slots:
             await self.wait(deadline, False)
         return list(self._roles().items())
+
+    def primaries(self) -> list[Node]:
+        """The masters of the map, and nodes that it does not name as such, to which commands were sent on."""
+        guests = (self._nodes.get(place) for place in list(self._guests))
+        return list(dict.fromkeys([*self._replicas, *(node for node in guests if node is not None)]))
 
     def _roles(self) -> dict[Node, str]:
         found = dict.fromkeys(self._replicas, "primary")

@@ -19,6 +19,7 @@ class Single:
     """A ``Topology``; ``Sentinel`` is another, ``Cluster`` the third."""
 
     followed: frozenset[str] = frozenset()
+    clustered = False
     primary = "primary"
 
     def __init__(self, node: Node) -> None:
@@ -73,6 +74,10 @@ class Single:
     def known(self, deadline: float) -> list[tuple[Node, str]]:
         """All nodes, and what they are: primary or replica."""
         return [(self._node, self.primary)]
+
+    def primaries(self) -> list[Node]:
+        """Those that changes may go to, as far as is known now."""
+        return [self._node]
 
     def close(self) -> None:
         self._node.close()

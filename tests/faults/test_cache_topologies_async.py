@@ -1,0 +1,136 @@
+"""Caches over a Cluster and over a primary under Sentinels, while servers are killed or freeze: no wrong value, nothing
+older than it may be, and all is well again by itself.
+
+``MG_FAULT_ROUNDS``: a tenth of it is how often each happens (10: once; 100 with ``make faults``: ten times).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from mailgenius import AsyncCache
+from mailgenius.cache import MISS
+from mailgenius.errors import RedisRefused, RedisUnavailable
+from mailgenius.rt import aio as rt
+from mailgenius.servers import ValkeyServer, valkey_cluster, valkey_sentinel
+from tests.redis_callers_async import cluster_url, sentinel_url
+from tests.waiting_async import coherent, until
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+ROUNDS = max(1, int(os.environ.get("MG_FAULT_ROUNDS", "10")) // 10)
+KEYS = range(60)  # on all nodes
+HEARTBEAT = 0.5
+SLACK = 1.0  # seconds that a busy machine may add
+
+
+class Users:
+    """One process writes, another reads. ``wrong``: values of another key, or never written. ``stale``: values taken
+    from the process though a newer one was written long enough ago. ``slow``: calls that took longer than the budget."""
+
+    def __init__(self, writer: Any, reader: Any) -> None:
+        self.writer, self.reader = writer, reader
+        self.wrong: list[Any] = []
+        self.stale: list[Any] = []
+        self.slow: list[float] = []
+        self.rounds = 0
+        self.number = 0
+        self.tried: dict[int, int] = dict.fromkeys(KEYS, 0)
+        self.told: dict[int, list[tuple[float, int]]] = {key: [] for key in KEYS}  # when a write was answered
+        self._ending = rt.Event()
+        self._running: list[rt.Spawned] = []
+
+    async def __aenter__(self) -> Users:
+        self._running = [rt.spawn(self._write), rt.spawn(self._read)]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._ending.set()
+        for one in self._running:
+            await one.join()
+
+    async def _write(self) -> None:
+        while not self._ending.is_set():
+            self.number += 1
+            for key in KEYS:
+                self.tried[key] = self.number
+                with contextlib.suppress(RedisUnavailable, RedisRefused):
+                    await self.writer.set(key, [key, self.number])
+                    self.told[key].append((monotonic(), self.number))
+            self.rounds += 1
+            await rt.wait(self._ending, 0.002)
+
+    async def _read(self) -> None:
+        while not self._ending.is_set():
+            for key in KEYS:
+                began = monotonic()
+                kept = self.reader.peek(key, MISS)
+                self._check(key, kept, began, True)
+                value = await self.reader.get(key)
+                self.slow += [took] if (took := monotonic() - began) > 0.05 + SLACK else []
+                self._check(key, value, began, False)
+            await rt.wait(self._ending, 0.002)
+
+    def _check(self, key: int, value: Any, began: float, kept: bool) -> None:
+        if value is MISS:
+            return
+        if value[0] != key or not 0 < value[1] <= self.tried[key]:
+            self.wrong.append((key, value))
+        if kept:
+            before = [number for at, number in self.told[key][-2000:] if at < began - 2 * HEARTBEAT - SLACK]
+            if before and value[1] < before[-1]:
+                self.stale.append((key, value, before[-1]))
+
+    async def progress(self, seconds: float = 60.0) -> None:
+        """Until every key was written, and read from the process, anew."""
+        wanted = {key: len(self.told[key]) + 2 for key in KEYS}
+
+        async def done() -> bool:
+            return all(len(self.told[key]) >= least for key, least in wanted.items())
+
+        await until(done, seconds)
+
+
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+async def test_a_master_of_a_cluster(how: str) -> None:
+    with valkey_cluster(node_timeout=0.5) as cluster:
+        await _survive(cluster_url(cluster), lambda: cluster.masters()[0], cluster.wait_ready, how)
+
+
+@pytest.mark.parametrize("how", ["kill", "freeze"])
+async def test_a_primary_under_sentinels(how: str) -> None:
+    with valkey_sentinel() as group:
+        await _survive(sentinel_url(group), group.primary, group.wait_ready, how)
+
+
+async def _survive(url: str, victim: Any, ready: Any, how: str) -> None:
+    async with AsyncCache(url, heartbeat=HEARTBEAT) as one, AsyncCache(url, heartbeat=HEARTBEAT) as other:
+        writer, reader = one.region("lead"), other.region("lead")
+        await coherent(other)
+        async with Users(writer, reader) as users:
+            for _ in range(ROUNDS):
+                await users.progress()
+                server: ValkeyServer = await rt.blocking(victim)
+                flushes = other.metrics().flushes
+                await rt.blocking(server.kill if how == "kill" else server.pause)
+                await users.progress()  # a replica has taken over
+                await rt.blocking(server.start if how == "kill" else server.resume)
+                await rt.blocking(ready)
+                await users.progress()
+                await coherent(other)
+                assert other.metrics().flushes > flushes
+        print(users.rounds, len(users.slow), one.metrics().owed)
+        assert users.wrong == []
+        assert users.stale == []
+        assert users.slow == []
+        await writer.set(1, [1, 0])
+        await until(lambda: _kept(reader))
+
+
+async def _kept(reader: Any) -> bool:
+    await reader.get(1)
+    return bool(reader.peek(1) == [1, 0])
