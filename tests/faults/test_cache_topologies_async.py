@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mailgenius import AsyncCache
+from mailgenius._native import key_slot
 from mailgenius.cache import MISS
 from mailgenius.errors import RedisRefused, RedisUnavailable
 from mailgenius.rt import aio as rt
@@ -105,6 +106,59 @@ async def test_a_master_of_a_cluster(how: str) -> None:
 async def test_a_primary_under_sentinels(how: str) -> None:
     with valkey_sentinel() as group:
         await _survive(sentinel_url(group), group.primary, group.wait_ready, how)
+
+
+async def test_keys_of_living_nodes_go_on() -> None:
+    """A master without replicas freezes, in a Cluster that serves what it has."""
+    settings = {"cluster-require-full-coverage": "no"}
+    with valkey_cluster(replicas=0, node_timeout=0.5, settings=settings) as cluster:
+        async with AsyncCache(cluster_url(cluster), heartbeat=HEARTBEAT) as cache:
+            region = cache.region("lead", on_redis_down="keep")
+            await coherent(cache)
+            await region.set_many({key: [key, 1] for key in KEYS})
+            victim = cluster.nodes[0]
+            lost = [key for key in KEYS if key_slot(region.name(key)) * 3 // 16384 == 0]
+            living = [key for key in KEYS if key not in lost]
+            victim.pause()
+            took: list[float] = []
+            for _ in range(20):
+                for key in (lost[0], living[0]):
+                    began = monotonic()
+                    value = await region.get(key)
+                    took.append(monotonic() - began)
+                    assert value == (MISS if key in lost else [key, 1])
+            assert sum(seconds > 0.045 for seconds in took) <= 10  # three, and one now and then; not each of them
+            await until(lambda: _apart(cache))
+            assert await region.get_many(KEYS) == {key: [key, 1] for key in living}
+            began = monotonic()
+            assert await region.get_or_load(lost[0], _load) == "loaded"
+            assert await region.get_or_load_many(KEYS, _load_many) == {
+                key: "loaded" if key in lost else [key, 1] for key in KEYS
+            }
+            await region.set_many({key: [key, 2] for key in KEYS})
+            assert monotonic() - began < 0.5 + SLACK
+            assert cache.metrics().owed == len(lost)
+            assert await region.get_many(KEYS) == {key: [key, 2] for key in KEYS}
+            victim.resume()
+            await coherent(cache)
+            await until(lambda: _repaid(cache))
+            assert await region.get_many(KEYS) == {key: [key, 2] for key in KEYS}
+
+
+async def _load(key: int) -> str:
+    return "loaded"
+
+
+async def _load_many(keys: list[int]) -> dict[int, str]:
+    return dict.fromkeys(keys, "loaded")
+
+
+async def _apart(cache: AsyncCache) -> bool:
+    return not cache.coherent
+
+
+async def _repaid(cache: AsyncCache) -> bool:
+    return cache.metrics().owed == 0
 
 
 async def _survive(url: str, victim: Any, ready: Any, how: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from mailgenius import Cache
+from mailgenius._native import key_slot
 from mailgenius.cache import MISS
 from mailgenius.errors import RedisRefused, RedisUnavailable
 from mailgenius.rt import threads as rt
@@ -106,6 +107,59 @@ def test_a_master_of_a_cluster(how: str) -> None:
 def test_a_primary_under_sentinels(how: str) -> None:
     with valkey_sentinel() as group:
         _survive(sentinel_url(group), group.primary, group.wait_ready, how)
+
+
+def test_keys_of_living_nodes_go_on() -> None:
+    """A master without replicas freezes, in a Cluster that serves what it has."""
+    settings = {"cluster-require-full-coverage": "no"}
+    with valkey_cluster(replicas=0, node_timeout=0.5, settings=settings) as cluster:
+        with Cache(cluster_url(cluster), heartbeat=HEARTBEAT) as cache:
+            region = cache.region("lead", on_redis_down="keep")
+            coherent(cache)
+            region.set_many({key: [key, 1] for key in KEYS})
+            victim = cluster.nodes[0]
+            lost = [key for key in KEYS if key_slot(region.name(key)) * 3 // 16384 == 0]
+            living = [key for key in KEYS if key not in lost]
+            victim.pause()
+            took: list[float] = []
+            for _ in range(20):
+                for key in (lost[0], living[0]):
+                    began = monotonic()
+                    value = region.get(key)
+                    took.append(monotonic() - began)
+                    assert value == (MISS if key in lost else [key, 1])
+            assert sum(seconds > 0.045 for seconds in took) <= 10  # three, and one now and then; not each of them
+            until(lambda: _apart(cache))
+            assert region.get_many(KEYS) == {key: [key, 1] for key in living}
+            began = monotonic()
+            assert region.get_or_load(lost[0], _load) == "loaded"
+            assert region.get_or_load_many(KEYS, _load_many) == {
+                key: "loaded" if key in lost else [key, 1] for key in KEYS
+            }
+            region.set_many({key: [key, 2] for key in KEYS})
+            assert monotonic() - began < 0.5 + SLACK
+            assert cache.metrics().owed == len(lost)
+            assert region.get_many(KEYS) == {key: [key, 2] for key in KEYS}
+            victim.resume()
+            coherent(cache)
+            until(lambda: _repaid(cache))
+            assert region.get_many(KEYS) == {key: [key, 2] for key in KEYS}
+
+
+def _load(key: int) -> str:
+    return "loaded"
+
+
+def _load_many(keys: list[int]) -> dict[int, str]:
+    return dict.fromkeys(keys, "loaded")
+
+
+def _apart(cache: Cache) -> bool:
+    return not cache.coherent
+
+
+def _repaid(cache: Cache) -> bool:
+    return cache.metrics().owed == 0
 
 
 def _survive(url: str, victim: Any, ready: Any, how: str) -> None:

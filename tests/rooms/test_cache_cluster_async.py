@@ -26,7 +26,7 @@ MANY = range(300)  # on all nodes
 @pytest.fixture(scope="module", params=VERSIONS)
 def clusters(request: pytest.FixtureRequest) -> Iterator[ValkeyCluster]:
     """One of each version."""
-    with valkey_cluster(node_timeout=0.5, program=REDIS_PROGRAMS[request.param]) as made:
+    with valkey_cluster(program=REDIS_PROGRAMS[request.param]) as made:
         yield made
 
 
