@@ -87,9 +87,10 @@ class Keeper:
             try:
                 self._server.redis.nodes()  # until they are known
                 with contextlib.ExitStack() as stack:
-                    for node in self._server.redis.primaries():
-                        line = node.dedicated(on_push=self._pushed, on_lost=self._lost)
-                        self._lines = [*self._lines, stack.enter_context(line)]
+                    self._lines = [
+                        stack.enter_context(node.dedicated(on_push=self._pushed, on_lost=self._lost))
+                        for node in self._server.redis.primaries()
+                    ]
                     self._live(self._lines)
             except MailgeniusError as error:
                 why = str(error)
@@ -100,6 +101,9 @@ class Keeper:
                 failures = 0 if self.coherent else failures + 1
                 self._lines = []
                 self._end(why)
+            if self._server.clustered and self._server.owed.any and not self._stop.is_set():
+                with contextlib.suppress(MailgeniusError):
+                    self._repay()  # the nodes that are there
             pause = min(PAUSES[1], PAUSES[0] * 2.0 ** min(failures, 16))
             rt.wait(self._stop, random.uniform(0.0, pause))  # noqa: S311 - so that clients do not come together
 
@@ -110,14 +114,22 @@ class Keeper:
                 raise RedisUnavailable("other servers are primaries now")
             self.coherent = True
             self._say("coherent", "")
+        clustered = self._server.clustered
         others = [rt.spawn(self._listen, line, lines) for line in lines[1:]]
+        if clustered:
+            others.append(rt.spawn(self._repay_beside, lines))
         try:
             beat = self._heartbeat
             while not self._stop.is_set():
-                if self._server.owed.any:
+                if self._server.owed.any and not clustered:
                     self._repay()
                 lines[0].next_push(beat)
                 lines[0].call("PING", timeout=beat)
+                if self._local and not self.coherent:  # somebody has ended it
+                    return
+        except MailgeniusError as error:
+            self._end(str(error))  # before anything is waited for
+            raise
         finally:
             self._hang_up(lines)
             for other in others:
@@ -134,6 +146,14 @@ class Keeper:
         finally:
             self._hang_up(lines)
 
+    def _repay_beside(self, lines: list[Dedicated]) -> None:
+        """A node that does not answer is not to keep us from hearing the others."""
+        while not (self._stop.is_set() or lines[0].lost):
+            if self._server.owed.any:
+                with contextlib.suppress(MailgeniusError):
+                    self._repay()
+            rt.wait(self._stop, min(self._heartbeat, PAUSES[1] / 4))
+
     def _hang_up(self, lines: list[Dedicated]) -> None:
         for line in lines:
             line.close()
@@ -146,8 +166,9 @@ class Keeper:
     def _nodes_changed(self) -> None:
         lines = self._lines
         if lines and self._strangers(lines):
+            self._lines = []
             self._end("other servers are primaries now")
-            with contextlib.suppress(RuntimeError):  # another thread than the loop's: the next PING finds out
+            with contextlib.suppress(RuntimeError):  # another thread than the loop's: it is seen after the next PING
                 self._spawn(self._hang_up, lines)
 
     def _spawn(self, do: Callable[..., rt.Awaits[None]], lines: list[Dedicated]) -> None:

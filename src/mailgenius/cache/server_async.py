@@ -86,7 +86,8 @@ class Server:
             return True
         if not self.clustered:
             return self._all.late >= SLOW
-        return any(one.late >= SLOW for one in list(self._slow.values())) or self.redis.troubled
+        since = monotonic() - 1.0  # of a node that is no more, nothing is heard
+        return self.redis.troubled or any(one.late >= SLOW and one.again > since for one in list(self._slow.values()))
 
     def _of(self, name: Any) -> Slow:
         """Whoever serves a name."""
@@ -170,11 +171,14 @@ class Server:
             of.late = 0
         lacking = [i for i, reply in enumerate(replies) if type(reply) is RedisRefused and reply.code == "NOSCRIPT"]
         if lacking:
-            for script in self._scripts:
-                await script.load()
-            again = await self.redis.calls(
-                [commands[i] for i in lacking], timeout=self.redis.settings.timeout, errors="return"
-            )
+            once_more = [commands[i] for i in lacking]
+            if self.clustered:  # a node that is down is not to be asked for this
+                texts = {script.sha: script.source for script in self._scripts}
+                once_more = [("EVAL", texts[command[1]], *command[2:]) for command in once_more]
+            else:
+                for script in self._scripts:
+                    await script.load()
+            again = await self.redis.calls(once_more, timeout=self.redis.settings.timeout, errors="return")
             for i, reply in zip(lacking, again, strict=True):
                 replies[i] = reply
         return replies
@@ -207,18 +211,20 @@ class Server:
         for prefix, since in list(owed.regions.items()):
             await self.clear(prefix, patience)
             owed.cleared(prefix, since)
-        while owed.wishes:
-            batch = list(owed.wishes.items())[:BATCH]
-            replies = await self.tell_all([self._command(name, wish) for name, wish in batch], patience)
-            failed = None
-            for (name, wish), reply in zip(batch, replies, strict=True):
-                if isinstance(reply, RedisUnavailable):
-                    failed = reply
-                else:
-                    owed.done(name, wish)
-                    self.repaid += 1
-            if failed is not None:
-                raise failed
+        failed = None
+        while owed.wishes and failed is None:
+            wishes = list(owed.wishes.items())
+            for at in range(0, len(wishes), BATCH):
+                batch = wishes[at : at + BATCH]
+                replies = await self.tell_all([self._command(name, wish) for name, wish in batch], patience)
+                for (name, wish), reply in zip(batch, replies, strict=True):
+                    if isinstance(reply, RedisUnavailable):
+                        failed = reply
+                    else:
+                        owed.done(name, wish)
+                        self.repaid += 1
+        if failed is not None:
+            raise failed
 
     def _command(self, name: str, wish: Wish) -> tuple[Any, ...]:
         if wish.kind == RENEW:
