@@ -438,9 +438,12 @@ class AsyncRegionCache:
         accept = behind.delete if deleted else behind.put
         live = shared.lasts(value, ttl)
         try:
-            return await accept(key, data, tenant=self._tenant, name=name, ttl=live, timeout=timeout)
-        finally:
-            self._told(name)  # or it may have been: what was read before is not kept
+            version = await accept(key, data, tenant=self._tenant, name=name, ttl=live, timeout=timeout)
+        except BaseException:
+            shared.forget(name)  # it may have been accepted
+            raise
+        self._told(name)
+        return version
 
     @property
     def behind(self) -> AsyncWriteBehind:

@@ -437,9 +437,12 @@ class RegionCache:
         accept = behind.delete if deleted else behind.put
         live = shared.lasts(value, ttl)
         try:
-            return accept(key, data, tenant=self._tenant, name=name, ttl=live, timeout=timeout)
-        finally:
-            self._told(name)  # or it may have been: what was read before is not kept
+            version = accept(key, data, tenant=self._tenant, name=name, ttl=live, timeout=timeout)
+        except BaseException:
+            shared.forget(name)  # it may have been accepted
+            raise
+        self._told(name)
+        return version
 
     @property
     def behind(self) -> WriteBehind:
