@@ -55,6 +55,7 @@ async def test_a_master_of_a_cluster(how: str, waiting: int) -> None:
             assert "RedisUnavailable" not in callers.outcomes  # they waited for the successor
 
 
+@pytest.mark.failover
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 async def test_a_primary_under_sentinels(how: str) -> None:
     with valkey_sentinel() as group:
@@ -73,6 +74,7 @@ async def test_a_primary_under_sentinels(how: str) -> None:
         assert callers.late == []
 
 
+@pytest.mark.failover
 async def test_keys_of_living_nodes_go_on() -> None:
     """A master without replicas dies, in a Cluster that serves what it has."""
     settings = {"cluster-require-full-coverage": "no"}

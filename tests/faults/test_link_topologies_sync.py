@@ -56,6 +56,7 @@ def test_a_master_of_a_cluster(how: str, waiting: int) -> None:
             assert "RedisUnavailable" not in callers.outcomes  # they waited for the successor
 
 
+@pytest.mark.failover
 @pytest.mark.parametrize("how", ["kill", "freeze"])
 def test_a_primary_under_sentinels(how: str) -> None:
     with valkey_sentinel() as group:
@@ -74,6 +75,7 @@ def test_a_primary_under_sentinels(how: str) -> None:
         assert callers.late == []
 
 
+@pytest.mark.failover
 def test_keys_of_living_nodes_go_on() -> None:
     """A master without replicas dies, in a Cluster that serves what it has."""
     settings = {"cluster-require-full-coverage": "no"}

@@ -107,6 +107,7 @@ async def test_another_primary_is_named(group: SentinelGroup) -> None:
     assert callers.late == []
 
 
+@pytest.mark.failover
 async def test_a_primary_that_was_made_a_replica_is_left(group: SentinelGroup) -> None:
     primary = group.primary()
     async with AsyncRedis(sentinel_url(group), timeout=5) as redis:
