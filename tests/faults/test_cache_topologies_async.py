@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from mailgenius import AsyncCache
 from mailgenius._native import key_slot
-from mailgenius.cache import MISS
+from mailgenius.cache import MISS, Behind, Item
 from mailgenius.errors import RedisRefused, RedisUnavailable
 from mailgenius.rt import aio as rt
 from mailgenius.servers import ValkeyServer, valkey_cluster, valkey_sentinel
@@ -106,6 +107,37 @@ async def test_a_master_of_a_cluster(how: str) -> None:
 async def test_a_primary_under_sentinels(how: str) -> None:
     with valkey_sentinel() as group:
         await _survive(sentinel_url(group), group.primary, group.wait_ready, how)
+
+
+async def test_write_behind_goes_on_with_the_successor() -> None:
+    rows: dict[Any, tuple[int, Any]] = {}
+
+    async def write(items: Sequence[Item]) -> None:
+        for item in items:
+            if item.version > rows.get(item.key, (0, None))[0]:
+                rows[item.key] = (item.version, item.value)
+
+    with valkey_cluster(node_timeout=0.5) as cluster:
+        async with AsyncCache(cluster_url(cluster), heartbeat=HEARTBEAT) as cache:
+            scores = cache.region("scores", behind=Behind(), together="region")
+            async with cache.flusher("scores", write, every=0.0, lease=0.5):
+                for key in KEYS:
+                    await scores.write_behind(key, 1)
+                victim = await rt.blocking(cluster.owner, scores.name(1))
+                await rt.blocking(victim.kill)
+                for key in KEYS:
+                    await until(lambda key=key: _accepted(scores, key, 2), 30)  # type: ignore[misc]
+                await scores.behind.flush(30)
+                assert {key: value for key, (_, value) in rows.items()} == dict.fromkeys(KEYS, 2)
+                assert await scores.get_many(KEYS) == dict.fromkeys(KEYS, 2)
+
+
+async def _accepted(scores: Any, key: int, value: int) -> bool:
+    try:
+        await scores.write_behind(key, value)
+    except (RedisUnavailable, RedisRefused):
+        return False
+    return True
 
 
 async def test_keys_of_living_nodes_go_on() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from mailgenius import Cache
 from mailgenius._native import key_slot
-from mailgenius.cache import MISS
+from mailgenius.cache import MISS, Behind, Item
 from mailgenius.errors import RedisRefused, RedisUnavailable
 from mailgenius.rt import threads as rt
 from mailgenius.servers import ValkeyServer, valkey_cluster, valkey_sentinel
@@ -107,6 +108,37 @@ def test_a_master_of_a_cluster(how: str) -> None:
 def test_a_primary_under_sentinels(how: str) -> None:
     with valkey_sentinel() as group:
         _survive(sentinel_url(group), group.primary, group.wait_ready, how)
+
+
+def test_write_behind_goes_on_with_the_successor() -> None:
+    rows: dict[Any, tuple[int, Any]] = {}
+
+    def write(items: Sequence[Item]) -> None:
+        for item in items:
+            if item.version > rows.get(item.key, (0, None))[0]:
+                rows[item.key] = (item.version, item.value)
+
+    with valkey_cluster(node_timeout=0.5) as cluster:
+        with Cache(cluster_url(cluster), heartbeat=HEARTBEAT) as cache:
+            scores = cache.region("scores", behind=Behind(), together="region")
+            with cache.flusher("scores", write, every=0.0, lease=0.5):
+                for key in KEYS:
+                    scores.write_behind(key, 1)
+                victim = rt.blocking(cluster.owner, scores.name(1))
+                rt.blocking(victim.kill)
+                for key in KEYS:
+                    until(lambda key=key: _accepted(scores, key, 2), 30)  # type: ignore[misc]
+                scores.behind.flush(30)
+                assert {key: value for key, (_, value) in rows.items()} == dict.fromkeys(KEYS, 2)
+                assert scores.get_many(KEYS) == dict.fromkeys(KEYS, 2)
+
+
+def _accepted(scores: Any, key: int, value: int) -> bool:
+    try:
+        scores.write_behind(key, value)
+    except (RedisUnavailable, RedisRefused):
+        return False
+    return True
 
 
 def test_keys_of_living_nodes_go_on() -> None:
