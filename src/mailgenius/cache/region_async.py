@@ -238,7 +238,7 @@ class AsyncRegionCache:
         waits for the database (``write_behind``) stays."""
         shared, name = self._shared, self._name(key)
         try:
-            there: int = await shared.server.must(shared.server.drop, name)
+            there: int = await shared.server.must(shared.server.drop, name, *shared.spares)
         except RedisUnavailable:
             if shared.policy.on_redis_down != "keep":
                 shared.forget(name)
@@ -250,10 +250,10 @@ class AsyncRegionCache:
 
     async def delete_many(self, keys: Iterable[Key]) -> int:
         """Deletes many; how many there were."""
-        drop, prefix = self._shared.server.drop, self._shared.policy.prefix
+        drop, prefix, spares = self._shared.server.drop, self._shared.policy.prefix, self._shared.spares
         names = [self._name(key) for key in keys]
         replies = await self._tell_all(
-            [drop.command((name,)) for name in names], [(name, Wish(DROP, prefix)) for name in names]
+            [drop.command((name,), spares) for name in names], [(name, Wish(DROP, prefix)) for name in names]
         )
         return sum(replies)
 

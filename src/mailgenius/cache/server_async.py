@@ -231,7 +231,7 @@ class Server:
             return ("SET", name, self._token(), "PX", wish.data)
         left = wish.ends - time()
         if wish.kind == DROP or left <= 0:
-            return self.drop.command((name,))
+            return self.drop.command((name,), (1,))
         return self.replay.command((name,), (wish.data, int(left * 1000) + 1))
 
     async def clear(self, prefix: str, patience: float) -> None:
@@ -252,7 +252,7 @@ class Server:
             cursor, names = await node.call("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN, timeout=patience)
             if names:
                 found += len(names)
-                drop = [("UNLINK", name) if prefix == TAGS else self.drop.command((name,)) for name in names]
+                drop = [("UNLINK", name) if prefix == TAGS else self.drop.command((name,), (1,)) for name in names]
                 for reply in await self.tell_all(drop, patience):
                     if isinstance(reply, RedisUnavailable):
                         raise reply

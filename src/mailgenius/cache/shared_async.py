@@ -68,6 +68,7 @@ class Shared:
         self.watched: dict[str, list[rt.Event]] = {}  # who waits for a change of a name
         self._fake = fake
         self._behind: AsyncWriteBehind | None = None
+        self.spares = () if policy.behind is None else (1,)  # for the script that deletes: values that wait stay
         self.local = self._store()
         self.before: LocalStore | None = None  # what was there when we lost touch: for fail_safe alone
 
