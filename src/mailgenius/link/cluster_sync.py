@@ -198,8 +198,9 @@ class Cluster(Effort):
                 slot, place = redirection(str(refused), node.address.host)
             except ValueError:
                 raise refused from None
+            guest = place in self._guests
             other = self._at(place)
-            if other not in self._replicas:
+            if other not in self._replicas and not guest:
                 tell(self._on_nodes)
             if code == "ASK":
                 job.target, job.asks = other, True
