@@ -8,12 +8,39 @@ cdef extern from "Python.h":
     const void *PyUnicode_1BYTE_DATA(object text)
     object PyUnicode_Concat(object left, object right)
     long PyLong_AsLongAndOverflow(object value, int *overflow) except? -1
+    object PyUnicode_New(Py_ssize_t size, Py_UCS4 maxchar)
 
 __all__ += ["Namer"]
 
 
 cdef inline bint is_mark(char c) noexcept:
     return c == c'%' or c == c'(' or c == c'#'
+
+
+cdef object numbered(str start, long number):
+    # start and the number, in one piece of memory.
+    cdef unsigned long left = <unsigned long>number if number >= 0 else 0 - <unsigned long>number
+    cdef char[20] text
+    cdef char *p = text + 20
+    cdef Py_ssize_t n = PyUnicode_GET_LENGTH(start), count
+    cdef char *out
+    while True:
+        p -= 1
+        p[0] = <char>(c'0' + left % 10)
+        left //= 10
+        if not left:
+            break
+    if number < 0:
+        p -= 1
+        p[0] = c'-'
+    count = text + 20 - p
+    if not PyUnicode_IS_ASCII(start):
+        return PyUnicode_Concat(start, p[:count].decode("ascii"))
+    made = PyUnicode_New(n + count, 127)
+    out = <char *>PyUnicode_1BYTE_DATA(made)
+    memcpy(out, PyUnicode_1BYTE_DATA(start), <size_t>n)
+    memcpy(out + n, p, <size_t>count)
+    return made
 
 
 @cython.final
@@ -40,5 +67,5 @@ cdef class Namer:
         elif type(key) is int:
             number = PyLong_AsLongAndOverflow(key, &beyond)
             if not beyond:
-                return PyUnicode_Concat(self.start, f"{number}")
+                return numbered(self.start, number)
         return PyUnicode_Concat(self.start, self.other(key))

@@ -10,7 +10,7 @@ from mailgenius.cache.keys import MAX_KEY, Key, _plain, namer
 
 TEXT = st.text(st.sampled_from("ab1:,%#({}@v\u00e9") | st.characters(exclude_categories=["Cs"]), max_size=6)
 LONG = TEXT.map(lambda text: text * 60)
-PART = TEXT | LONG | st.integers(-20, 20) | st.integers()
+PART = TEXT | LONG | st.integers(-20, 20) | st.integers() | st.sampled_from([2**63 - 1, 2**63, -(2**63), -(2**63) - 1])
 KEY = PART | st.lists(PART, min_size=1, max_size=3).map(tuple)
 TENANT = st.none() | TEXT.filter(bool) | LONG.filter(bool) | st.integers(0, 20)
 SPACE = st.tuples(st.sampled_from([0, 1, 2, 11]), TENANT)
@@ -60,7 +60,8 @@ def test_names_are_short_and_valid(space: tuple, key: Key, together: str) -> Non
 @settings(max_examples=500)
 @given(KEY | st.integers(-(2**70), 2**70) | st.text(st.characters(max_codepoint=127), max_size=60))
 def test_the_compiled_core_makes_the_same_names(key: Key) -> None:
-    assert Namer("é:", _plain)(key) == "é:" + _plain(key)
+    for start in ("é:", "lead:"):
+        assert Namer(start, _plain)(key) == start + _plain(key)
 
 
 @given(KEY)
