@@ -1,6 +1,6 @@
 """``make bench-cache``: the cache beside clients and caches of Redis; writes docs/benchmarks.md.
 
-    python -m benchmarks.bench_cache [--runs N] [--quick] [--no-peers]
+    python -m benchmarks.bench_cache [--runs N] [--only NAMES] [--quick] [--no-peers]
 
 ``--quick`` takes one short run and leaves docs/benchmarks.md alone.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 from . import suite
 from .scenarios import Options
 
-SCENARIOS = ["cache"]
+SCENARIOS = ["cache", "behind"]
+WITHOUT_POSTGRES = ["cache"]
 
 
 def main() -> int:
@@ -24,7 +25,7 @@ def main() -> int:
         say=lambda text: print(text, flush=True),
     )
     return suite.run(
-        suite.chosen(parser, args.only, SCENARIOS), options, patient=args.patient, without_server=SCENARIOS
+        suite.chosen(parser, args.only, SCENARIOS), options, patient=args.patient, without_server=WITHOUT_POSTGRES
     )
 
 

@@ -23,7 +23,7 @@ from mailgenius.servers import ValkeyServer, valkey_cluster, valkey_sentinel
 from tests.redis_callers_async import cluster_url, sentinel_url
 from tests.waiting_async import coherent, until
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.failover, pytest.mark.timeout(600)]
 ROUNDS = max(1, int(os.environ.get("MG_FAULT_ROUNDS", "10")) // 10)
 KEYS = range(60)  # on all nodes
 HEARTBEAT = 0.5

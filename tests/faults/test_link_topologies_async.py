@@ -35,7 +35,13 @@ def mend(server: ValkeyServer, how: str) -> None:
         server.resume()
 
 
-@pytest.mark.parametrize(("how", "waiting"), [("kill", 0), ("freeze", 0), ("kill", 100_000)])
+LONGER = pytest.mark.failover  # one of them goes with every make test
+
+
+@pytest.mark.parametrize(
+    ("how", "waiting"),
+    [("kill", 0), pytest.param("freeze", 0, marks=LONGER), pytest.param("kill", 100_000, marks=LONGER)],
+)
 async def test_a_master_of_a_cluster(how: str, waiting: int) -> None:
     with valkey_cluster(node_timeout=0.5) as cluster:
         timeout = 15 if waiting else 0.5
