@@ -117,7 +117,7 @@ async def test_what_is_owed_beyond_the_bound_empties_the_region_on_every_node(cl
     async with two(cluster, on_redis_down="keep") as (one, other):
         await other.set_many(dict.fromkeys(MANY, "old"))
         owed = one._shared.owed
-        owed.regions["lead:"] = None  # as after too many writes while all nodes were down
+        owed.regions["lead:"] = object()  # as after too many writes while all nodes were down
         owed.any = True
         assert await one.get_many(MANY) == {}
         await until(lambda: _repaid(one))
