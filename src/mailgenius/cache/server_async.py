@@ -140,7 +140,7 @@ class Server:
 
     async def tell(self, *command: Any) -> Any:
         """The reply to what writes a name. Raises ``RedisUnavailable``, ``RedisRefused``."""
-        return await self._within_budget(command[1], self._call, *command)
+        return await self._within_budget(command[1] if len(command) > 1 else "", self._call, *command)
 
     async def _within_budget(self, name: Any, do: Callable[..., rt.Awaits[Any]], *args: Any) -> Any:
         of = self._of(name)

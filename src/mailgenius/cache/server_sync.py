@@ -141,7 +141,7 @@ class Server:
 
     def tell(self, *command: Any) -> Any:
         """The reply to what writes a name. Raises ``RedisUnavailable``, ``RedisRefused``."""
-        return self._within_budget(command[1], self._call, *command)
+        return self._within_budget(command[1] if len(command) > 1 else "", self._call, *command)
 
     def _within_budget(self, name: Any, do: Callable[..., rt.Awaits[Any]], *args: Any) -> Any:
         of = self._of(name)

@@ -16,6 +16,7 @@ import os
 import shutil
 import signal
 import time
+from functools import partial
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -251,6 +252,9 @@ class Server(ABC):
         finally:
             os.close(fd)
 
+    def _has_news(self, known: State | None) -> bool:
+        return not self._keeper_lives() or self._folder.state() != known
+
     def _runs(self, state: State) -> bool:
         """Whether the recorded server lives. Its folder is checked too: after a reboot, or in another container, the
         same pid and start may be another program's."""
@@ -284,8 +288,9 @@ class Server(ABC):
                 if self._usable(state, deadline):
                     return
             elif watched:
-                # It is about to leave (its server just ended), or lives where we cannot see its server.
-                if not wait_for(lambda: not self._keeper_lives(), min(10.0, max(deadline - time.monotonic(), 0))):
+                # It is about to leave (its server just ended) or to say what it started, or lives where we cannot see it.
+                news = partial(self._has_news, state)
+                if not wait_for(news, min(10.0, max(deadline - time.monotonic(), 0))):
                     raise ServerError(
                         f"{self.data_dir} is used by a server in another container (its processes are not visible from"
                         " here). Use one data folder per container, or share the server by TCP."
@@ -364,7 +369,12 @@ class Server(ABC):
         log_fd = folder.open_file(folder.log.name, os.O_WRONLY | os.O_APPEND)
         data_fd = os.open(folder.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._claim(data_fd, deadline)
+            try:
+                self._claim(data_fd, deadline)
+            except ServerError as error:
+                if self._keeper_lives():  # it came between our look and now: what works here is its server
+                    return Failure.BUSY, str(error)
+                raise
             try:
                 self._configure(state, run_as)
             except OSError as error:
