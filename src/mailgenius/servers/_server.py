@@ -16,8 +16,8 @@ import os
 import shutil
 import signal
 import time
-from functools import partial
 from abc import ABC, abstractmethod
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
