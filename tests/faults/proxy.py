@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Self
 
+from mailgenius.servers import ValkeyServer
+
 
 class FaultProxy:
     """Forwards to ``server``. When ``at`` bytes have gone to it in total, ``action`` is called once, before the next."""
@@ -116,3 +118,14 @@ class FaultProxy:
         if fire:
             self.action()
             self.done.set()
+
+
+def at(server: ValkeyServer) -> tuple[str, int]:
+    """Where it listens, for a proxy in front of it."""
+    host, _, port = server.url.rpartition("@")[2].removeprefix("redis://").partition("/")[0].rpartition(":")
+    return host, int(port)
+
+
+def through(proxy: FaultProxy) -> str:
+    """The URL of the Redis behind it."""
+    return f"redis://127.0.0.1:{proxy.port}"

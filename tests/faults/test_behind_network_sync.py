@@ -13,8 +13,8 @@ from mailgenius.cache.behind import entries, names
 from mailgenius.errors import RedisOutcomeUnknown, RedisUnavailable
 from mailgenius.link import Redis
 from mailgenius.servers import ValkeyServer, valkey
-from tests.faults.proxy import FaultProxy
-from tests.faults.test_link_faults_sync import at, back, through
+from tests.faults.proxy import FaultProxy, at, through
+from tests.faults.test_link_faults_sync import back
 
 REGION = Region(name="lead", serializer="raw")
 SETTINGS = {"requirepass": "", "save": ""}

@@ -17,7 +17,7 @@ from mailgenius.cache import MISS
 from mailgenius.errors import RedisUnavailable
 from mailgenius.rt import threads as rt
 from mailgenius.servers import ValkeyServer, valkey
-from tests.faults.proxy import FaultProxy
+from tests.faults.proxy import FaultProxy, at, through
 from tests.waiting_sync import coherent, until
 
 BUDGET = 0.05
@@ -32,20 +32,10 @@ def own_server(tmp_path: Path) -> Iterator[ValkeyServer]:
         yield server
 
 
-def at(server: ValkeyServer) -> tuple[str, int]:
-    """Where it listens."""
-    host, _, port = server.url.rpartition("@")[2].removeprefix("redis://").partition("/")[0].rpartition(":")
-    return host, int(port)
-
-
 @pytest.fixture
 def proxy(own_server: ValkeyServer) -> Iterator[FaultProxy]:
     with FaultProxy(at(own_server)) as made:
         yield made
-
-
-def through(proxy: FaultProxy) -> str:
-    return f"redis://127.0.0.1:{proxy.port}"
 
 
 def loaded(key: Any) -> str:

@@ -12,8 +12,8 @@ from mailgenius import AsyncRedis
 from mailgenius.errors import RedisTimeout, RedisUnavailable
 from mailgenius.rt import aio as rt
 from mailgenius.servers import valkey
-from tests.faults.proxy import FaultProxy
-from tests.faults.test_link_faults_async import at, back, own_server, proxy, through
+from tests.faults.proxy import FaultProxy, at, through
+from tests.faults.test_link_faults_async import back, own_server, proxy
 
 __all__ = ["own_server", "proxy"]  # fixtures
 
