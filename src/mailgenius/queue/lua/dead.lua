@@ -1,0 +1,59 @@
+-- Shared: jobs that failed for good. Needs lanes.lua, time.lua, events.lua, frames.lua.
+-- A job that ends frees its unique key, unless that has a window of its own; and its parent learns of it.
+local function release(id)
+  call('SREM', P .. 'cancelled', id)
+  local key = call('HGET', P .. 'unique_of', id)
+  if key then
+    call('HDEL', P .. 'unique_of', id)
+    local held = call('HGET', P .. 'unique', key)
+    if held and string.match(held, '^(%S+)') == id and string.match(held, ' (%d+)$') == '0' then
+      call('HDEL', P .. 'unique', key)
+    end
+  end
+end
+
+-- One child of a flow has ended; the last one lets the parent in.
+local function child_ended(id, failed)
+  local parent = call('HGET', P .. 'parent_of', id)
+  if not parent then return end
+  call('HDEL', P .. 'parent_of', id)
+  if failed then call('HINCRBY', P .. 'flow_failed', parent, 1) end
+  if call('HINCRBY', P .. 'flow_left', parent, -1) > 0 then return end
+  call('HDEL', P .. 'flow_left', parent)
+  local record = call('HGET', P .. 'jobs', parent)
+  if not record then return end
+  call('HDEL', P .. 'jobs', parent)
+  call('ZREM', P .. 'parents', parent)
+  push_one(string.match(record, '^([^\n]*)'), parent, string.match(record, '\n(.*)$'))
+  wake()
+end
+
+local function forget_dead(ids)
+  for i = 1, #ids do
+    call('HDEL', P .. 'jobs', ids[i])
+    call('HDEL', P .. 'errors', ids[i])
+    call('ZREM', P .. 'dead', ids[i])
+  end
+end
+
+-- It is kept, with its error, as the queue's settings say: so many, so long.
+local function bury(name, id, frame, why)
+  call('HSET', P .. 'jobs', id, name .. '\n' .. frame)
+  call('HSET', P .. 'errors', id, why)
+  call('ZADD', P .. 'dead', now, id)
+  call('HDEL', P .. 'where', id)
+  local title = frame_name(frame)
+  call('HINCRBY', P .. 'q', 'dead', 1)
+  call('HINCRBY', P .. 'names', 'x' .. title, 1)
+  release(id)
+  child_ended(id, true)
+  tell('failed', id, title)
+  local keep = call('HMGET', P .. 'q', 'keep_dead', 'keep_dead_ms')
+  if keep[1] and tonumber(keep[1]) >= 0 then
+    local over = call('ZCARD', P .. 'dead') - tonumber(keep[1])
+    if over > 0 then forget_dead(call('ZRANGE', P .. 'dead', 0, math.min(over, 100) - 1)) end
+  end
+  if keep[2] and tonumber(keep[2]) > 0 then
+    forget_dead(call('ZRANGEBYSCORE', P .. 'dead', '-inf', now - tonumber(keep[2]), 'LIMIT', 0, 100))
+  end
+end

@@ -1,0 +1,158 @@
+--- include lanes time events frames dead leases mend limits
+-- A worker's call: says what is done, and leases what is next.
+-- KEYS  1 the queue; beside it nearly all others
+-- ARGV  1 time (tests)   2 worker   3 number of its call   4 jobs wanted   5 milliseconds of the lease
+--       6 1 if the worker has nothing else to do (and so may have a job that must come alone), else 0
+--       7 leases; then for each: token; the indexes not done with ('': none); ids of those done, as text for events
+--       names; then each name and how many of its jobs are done
+--       most records of done jobs to keep; then the records, oldest first
+-- Gives {time; milliseconds until something is due (-1: never); tokens that were lost; 1 if cron is due;
+--   1 if a job waits that must come alone and this worker is to have it: it should finish the others first;
+--   token or ''; lane's number; lane's name; first position as text; jobs...}
+local worker, want = ARGV[2], tonumber(ARGV[4])
+local lost, n = {}, tonumber(ARGV[7])
+local last = call('HGET', P .. 'workers', worker)
+local again = last and string.match(last, '^(%S+) ') == ARGV[3] and string.match(last, ' (.*)$')
+local at = 8 + 3 * n
+if not again then
+  for i = 8, at - 1, 3 do
+    local lease = lease_read(ARGV[i])
+    if not lease or lease.worker ~= worker then
+      lost[#lost + 1] = ARGV[i]
+    else
+      local done = lease.count - #ARGV[i + 1] / 2
+      lease_keep(ARGV[i], lease, ARGV[i + 1])
+      call('HINCRBY', P .. 'q', 'active', -done)
+      finish(lease.number, lease.chunk, done)
+      if ARGV[i + 2] ~= '' then tell('completed', ARGV[i + 2]) end
+    end
+  end
+  local names, done = tonumber(ARGV[at]), 0
+  for i = at + 1, at + 2 * names, 2 do
+    call('HINCRBY', P .. 'names', 'd' .. ARGV[i], ARGV[i + 1])
+    done = done + ARGV[i + 1]
+  end
+  if done > 0 then call('HINCRBY', P .. 'q', 'done', done) end
+  at = at + 1 + 2 * names
+  if at < #ARGV then
+    call('LPUSH', P .. 'kept', unpack(ARGV, at + 1))
+    call('LTRIM', P .. 'kept', 0, tonumber(ARGV[at]) - 1)
+  end
+end
+mend()
+
+local function lease(number, name, most)
+  local ends = call('HMGET', P .. 'lanes', 't' .. number, 'h' .. number)
+  local tail, head = tonumber(ends[1] or 0), tonumber(ends[2] or 0)
+  local chunk, first = math.floor(head / SIZE), head % SIZE
+  local count = math.min(most, tail - head, SIZE - first)
+  local frames = call('LRANGE', P .. 'c:' .. number .. ':' .. text(chunk), first, first + count - 1)
+  call('HSET', P .. 'lanes', 'h' .. number, text(head + count))
+  local token = text(call('HINCRBY', P .. 'q', 'token', 1))
+  call('ZADD', P .. 'leases', text(now + ARGV[5]), token)
+  call('HSET', P .. 'leased', token, table.concat({ worker, number, text(chunk), text(first), text(first + count), '' }, ' '))
+  call('HINCRBY', P .. 'q', 'active', count)
+  local holes = tonumber(call('HGET', P .. 'q', 'holes') or 0)
+  local found = 0
+  if holes > 0 then
+    for i = 1, count do
+      if frames[i] == '' then found = found + 1 end
+    end
+    if found > 0 then call('HINCRBY', P .. 'q', 'holes', -found) end
+  end
+  call('HINCRBY', P .. 'q', 'waiting', found - count)
+  return token, text(head), frames, count, head + count == tail
+end
+
+-- The first lane of a ring that may give jobs now; those that may not are held back.
+local function from_ring(priority, most)
+  local ring = P .. 'ring:' .. priority
+  for _ = 1, 64 do
+    local number = call('LMOVE', ring, ring, 'LEFT', 'RIGHT')
+    if not number then break end
+    local name = lane_name(number)
+    local group = string.sub(name, 3)
+    local n, wait, tokens = most, 0, nil
+    local paused = group ~= '' and call('SISMEMBER', P .. 'paused', group) == 1
+    if paused then
+      n, wait = 0, nil
+    elseif group ~= '' then
+      n, wait, tokens = allowance(group, most)
+    end
+    local token, first, frames, count, emptied
+    if n > 0 then
+      token, first, frames, count, emptied = lease(number, name, n)
+      spend(group, count, tokens)
+    else
+      call('ZADD', P .. 'held', wait and text(now + wait) or '+inf', number)
+    end
+    if n == 0 or emptied then
+      call('RPOP', ring)
+      if call('LLEN', ring) == 0 then call('ZREM', P .. 'ready', priority) end
+    end
+    if n > 0 then return token, number, name, first, frames, count end
+  end
+end
+
+local reply = { text(now), -1, lost, 0, 0, '', '', '', '0' }
+local function give(token, number, name, first, frames)
+  reply[6], reply[7], reply[8], reply[9] = token, number, name, first
+  for i = 1, #frames do reply[9 + i] = frames[i] end
+end
+
+local queue = call('HMGET', P .. 'q', 'paused', 'waiting')
+local wait = 0
+if again then
+  local old = again ~= '' and lease_read(again)
+  if old then
+    local chunk = P .. 'c:' .. old.number .. ':' .. old.chunk
+    give(again, old.number, lane_name(old.number), text(tonumber(old.chunk) * SIZE + old.first),
+      call('LRANGE', chunk, old.first, old.stop - 1))
+  end
+elseif want > 0 and not queue[1] and tonumber(queue[2] or 0) > 0 then
+  local tokens
+  want, wait, tokens = allowance('', want)
+  if want > 0 then
+    local ready = call('ZRANGE', P .. 'ready', 0, -1)
+    local token, number, name, first, frames, count
+    if ready[#ready] == 'A' then
+      ready[#ready] = nil
+      -- One worker at a time makes room for it, so that the others go on.
+      local claim = call('GET', P .. 'alone')
+      if not claim or claim == worker then
+        if ARGV[6] == '1' then
+          token, number, name, first, frames, count = from_ring('A', 1)
+          if token then call('SET', P .. 'alone', worker, 'PX', 1) end
+        else
+          call('SET', P .. 'alone', worker, 'PX', ARGV[5])
+          reply[5] = 1
+        end
+      end
+    end
+    if not token and reply[5] == 0 and ready[1] then
+      -- Of four turns, one begins with the second priority; of four of these, one with the third; and so on: none starves.
+      local turn, k = call('HINCRBY', P .. 'q', 'turn', 1), 1
+      while turn % 4 == 0 and k < #ready and ready[1] ~= '0' do
+        turn, k = turn / 4, k + 1
+      end
+      token, number, name, first, frames, count = from_ring(ready[k], want)
+      for i = 1, #ready do
+        if token then break end
+        if i ~= k then token, number, name, first, frames, count = from_ring(ready[i], want) end
+      end
+    end
+    if token then
+      spend('', count, tokens)
+      give(token, number, name, first, frames)
+      if tonumber(queue[2]) > count then wake() end
+    end
+  end
+end
+if not again then call('HSET', P .. 'workers', worker, ARGV[3] .. ' ' .. reply[6]) end
+if reply[6] == '' then
+  reply[2] = next_due()
+  if wait > 0 and (reply[2] < 0 or wait < reply[2]) then reply[2] = wait end
+end
+local cron = call('ZRANGE', P .. 'cron_due', 0, 0, 'WITHSCORES')[2]
+if cron and tonumber(cron) <= now then reply[4] = 1 end
+return reply
