@@ -44,6 +44,10 @@ class FlushTimeout(MailgeniusError, TimeoutError):
     """What was accepted is not in the database yet. Nothing is lost: it waits."""
 
 
+class QueueFull(MailgeniusError):
+    """As many jobs wait as the queue's policy allows. Nothing was added; slow down, or start more workers."""
+
+
 class RedisUnavailable(MailgeniusError):
     """Redis could not be reached, is not ready, or too many calls wait for it. Nothing was done, unless the class says
     otherwise. Go on without it; the client looks for it in the background."""

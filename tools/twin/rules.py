@@ -21,6 +21,7 @@ RULES: dict[str, str] = {
     "AsyncRegionCache": "RegionCache",
     "AsyncWriteBehind": "WriteBehind",
     "AsyncFlusher": "Flusher",
+    "AsyncQueue": "Queue",
     "AsyncPostgresUpserts": "PostgresUpserts",
     "AsyncLeads": "Leads",
     "AsyncImporter": "Importer",

@@ -1,0 +1,20 @@
+"""``AsyncQueue``: jobs on Redis."""
+
+from __future__ import annotations
+
+from mailgenius.link import AsyncRedis
+from mailgenius.queue.policy import Policy
+from mailgenius.queue.producer_async import Producer
+
+__all__ = ["AsyncQueue"]
+
+
+class AsyncQueue(Producer):
+    """``AsyncQueue(redis, "email-sending")``. ``policy``: how its jobs are treated; left out, that of a profile of the same
+    name, else the defaults. ``timeout``: seconds that adding may take while Redis is away."""
+
+    def __init__(self, redis: AsyncRedis, name: str, *, policy: Policy | None = None, timeout: float = 5.0) -> None:
+        super().__init__(redis, name, policy, timeout)
+
+    def __repr__(self) -> str:
+        return f"<AsyncQueue {self.name!r}>"

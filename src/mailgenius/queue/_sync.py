@@ -1,0 +1,21 @@
+# Made from _async.py by `python -m tools.twin`: edit that one.
+"""``Queue``: jobs on Redis."""
+
+from __future__ import annotations
+
+from mailgenius.link import Redis
+from mailgenius.queue.policy import Policy
+from mailgenius.queue.producer_sync import Producer
+
+__all__ = ["Queue"]
+
+
+class Queue(Producer):
+    """``Queue(redis, "email-sending")``. ``policy``: how its jobs are treated; left out, that of a profile of the same
+    name, else the defaults. ``timeout``: seconds that adding may take while Redis is away."""
+
+    def __init__(self, redis: Redis, name: str, *, policy: Policy | None = None, timeout: float = 5.0) -> None:
+        super().__init__(redis, name, policy, timeout)
+
+    def __repr__(self) -> str:
+        return f"<Queue {self.name!r}>"

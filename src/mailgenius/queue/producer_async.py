@@ -1,0 +1,286 @@
+"""Adding jobs.
+
+Invariants:
+- ``add`` and ``add_many`` return once the server has the jobs, or raise, and say whether they may be there all the same.
+- A call whose reply was lost is repeated with the same number, and the server adds nothing twice.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from time import monotonic, time
+from typing import Any
+
+import msgspec
+
+from mailgenius.errors import (
+    ConfigError,
+    QueueFull,
+    RedisOutcomeUnknown,
+    RedisRefused,
+    RedisTimeout,
+    RedisUnavailable,
+)
+from mailgenius.link import AsyncRedis
+from mailgenius.queue.added import Added
+from mailgenius.queue.frames import head
+from mailgenius.queue.names import prefix
+from mailgenius.queue.options import DEFAULT_PRIORITY, Backoff, Options, lane
+from mailgenius.queue.policy import Policy, policy_for
+from mailgenius.queue.scripts import script
+from mailgenius.rt import aio as rt
+
+__all__ = ["Producer"]
+
+TOGETHER = 512  # jobs of concurrent add() in one call
+PART = 2000  # jobs of add_many in one call: the server does nothing else meanwhile
+REMEMBERED = 600_000  # milliseconds that the server knows what it answered a producer
+BATCH_REMEMBERED = 86_400_000  # and a batch with a name
+_FIRST, _LONGEST = 0.005, 0.5  # seconds between two tries
+_AGAIN = frozenset({"BUSY", "READONLY", "LOADING", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS"})
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Producer:
+    """The part of a queue that adds. ``timeout``: seconds after which adding gives up."""
+
+    def __init__(self, redis: AsyncRedis, name: str, policy: Policy | None, timeout: float) -> None:
+        self.redis, self.name, self.timeout = redis, name, timeout
+        self.policy = policy_for(name, policy)
+        self.prefix = prefix(name)
+        self._keys = (self.prefix + "q",)
+        self._attempt = redis.settings.timeout  # seconds of one try
+        self._add, self._put = redis.script(script("add")), redis.script(script("put"))
+        self._together: rt.Together[str] = rt.Together(self._send, TOGETHER)
+        self._puts: rt.Together[tuple[str, bool]] = rt.Together(self._send_puts, TOGETHER)
+        self._callers: list[list[Any]] = []  # names of ours that no call is using, each with the number of its calls
+        self._heads: dict[str, tuple[int, bytes]] = {}
+        self._ahead = 0.0  # what the server's clock is ahead of ours, in milliseconds
+        self._clock = ""  # another time than the server's, for tests
+
+    # -- what users call -----------------------------------------------------------------------------------------
+
+    async def add(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        delay: float = 0.0,
+        at: datetime | None = None,
+        priority: int = DEFAULT_PRIORITY,
+        group: str = "",
+        attempts: int | None = None,
+        backoff: Backoff | None = None,
+        timeout: float | None = None,
+        keep_result: float | None = None,
+        unique: str = "",
+        unique_for: float | None = None,
+        replace: bool = False,
+        trace: str = "",
+    ) -> str:
+        """Adds a job; its id.
+
+        ``payload``: whatever msgspec can write as msgpack. ``delay``: seconds to wait, or ``at``: when to start.
+        ``priority``: 1 (first) to 9 (last). ``group``: jobs of one group have limits and pauses of their own, and groups
+        take turns. ``attempts``, ``backoff``, ``timeout``: instead of the queue's. ``keep_result``: seconds that what the
+        handler returns can be read. ``unique``: while a job with this key is there, that one's id is given and nothing is
+        added; ``unique_for``: for so many seconds, whether it is there or not; ``replace``: one that waits for its time
+        gives way to this one instead. ``trace``: a W3C traceparent, for the handler.
+
+        Raises ``QueueFull``, ``RedisRefused``, ``RedisUnavailable``; of these ``RedisOutcomeUnknown`` alone means that the
+        job may be there.
+        """
+        options = None
+        if (
+            attempts is not None
+            or backoff is not None
+            or timeout is not None
+            or keep_result is not None
+            or priority != DEFAULT_PRIORITY
+            or group
+            or trace
+            or unique
+        ):
+            _checked(attempts, timeout, keep_result)
+            options = Options(
+                attempts=attempts,
+                backoff=backoff,
+                timeout=timeout,
+                keep_result=keep_result,
+                priority=priority,
+                group=group,
+                trace=trace,
+                unique=bool(unique),
+            )
+        place = "5" if options is None else lane(priority, group)
+        frame = self._head(name, options) + _encode(payload)
+        if not unique and not delay and at is None:
+            return await self._together((place, name, frame))
+        if not unique and (unique_for is not None or replace):
+            raise ConfigError("$.queue.add: unique_for and replace need the key that is to be unique")
+        wait, due = _when(delay, at)
+        window = 0 if unique_for is None else max(1, round(unique_for * 1000))
+        keep = "replace" if replace else "keep"
+        id, _ = await self._puts((place, wait, due, name, unique, window, "", 0, keep, frame))
+        return id
+
+    async def add_many(
+        self,
+        name: str,
+        payloads: Iterable[Any],
+        *,
+        priority: int = DEFAULT_PRIORITY,
+        group: str = "",
+        attempts: int | None = None,
+        backoff: Backoff | None = None,
+        timeout: float | None = None,
+        keep_result: float | None = None,
+        trace: str = "",
+        batch: str = "",
+    ) -> Added:
+        """Adds a job for each payload, some thousand in each call to the server; their ids, in order.
+
+        ``batch``: a name by which the same payloads can be given again within a day, by another process too: what was added
+        by the first attempt is not added twice. Other arguments and errors as those of ``add``; when it raises, what the
+        calls before had added is there.
+        """
+        _checked(attempts, timeout, keep_result)
+        options: Options | None = Options(
+            attempts=attempts,
+            backoff=backoff,
+            timeout=timeout,
+            keep_result=keep_result,
+            priority=priority,
+            group=group,
+            trace=trace,
+        )
+        if options == Options():
+            options = None
+        place = lane(priority, group)
+        ranges: list[tuple[str, int, int]] = []
+        start = self._head(name, options)
+        for number, part in enumerate(_parts(payloads)):
+            frames = [start + _encode(payload) for payload in part]
+            args: list[Any] = [self.policy.max_waiting, 1, name, len(frames), place, len(frames)]
+            args += frames
+            reply = await self._sure(self._add, args, f"b:{batch}:{number}" if batch else "")
+            ranges.append((reply[1].decode(), int(reply[2]), len(frames)))
+        return Added(ranges)
+
+    # -- one call for many -----------------------------------------------------------------------------------------
+
+    async def _send(self, jobs: list[tuple[str, str, bytes]]) -> list[str]:
+        """Adds jobs that need but a place; their ids."""
+        names: dict[str, int] = {}
+        lanes: dict[str, list[int]] = {}
+        for i, (place, name, _) in enumerate(jobs):
+            names[name] = names.get(name, 0) + 1
+            lanes.setdefault(place, []).append(i)
+        args: list[Any] = [self.policy.max_waiting, len(names)]
+        for title, count in names.items():
+            args += title, count
+        for place, members in lanes.items():
+            args += place, len(members)
+            args += [jobs[i][2] for i in members]
+        reply = await self._sure(self._add, args)
+        ids = [""] * len(jobs)
+        at = 1
+        for members in lanes.values():
+            number, first = reply[at].decode(), int(reply[at + 1])
+            for n, i in enumerate(members):
+                ids[i] = f"{number}-{first + n}"
+            at += 2
+        return ids
+
+    async def _send_puts(self, jobs: list[tuple[Any, ...]]) -> list[tuple[str, bool]]:
+        """Adds jobs that need more; of each its id and whether it is new."""
+        args: list[Any] = [self.policy.max_waiting]
+        for job in jobs:
+            args += job
+        reply = await self._sure(self._put, args)
+        return [(reply[i].decode(), reply[i + 1] == b"1") for i in range(1, len(reply), 2)]
+
+    async def _sure(self, do: Any, args: Sequence[Any], caller: str = "") -> Any:
+        """The reply of a script that adds, which may be called again and again with the same number."""
+        own: list[Any] = [caller or secrets.token_hex(8), 0]
+        if not caller and self._callers:
+            own = self._callers.pop()
+        own[1] += 1
+        kept = BATCH_REMEMBERED if caller else REMEMBERED
+        begun, pause, unknown = monotonic(), _FIRST, False
+        while True:
+            try:
+                reply = await do(self._keys, (self._clock, own[0], own[1], kept, *args), timeout=self._attempt)
+                break
+            except RedisRefused as error:
+                if error.code not in _AGAIN:
+                    raise
+                why: Exception = error
+            except RedisUnavailable as error:
+                unknown = unknown or isinstance(error, RedisTimeout | RedisOutcomeUnknown)
+                why = error
+            left = begun + self.timeout - monotonic()
+            if left <= 0:
+                if unknown:
+                    raise RedisOutcomeUnknown(f"Whether jobs were added to {self.name!r} is not known: {why}") from why
+                raise why
+            await rt.sleep(min(left, random.uniform(pause / 2, pause)))  # noqa: S311 - so that not all come at once
+            pause = min(2 * pause, _LONGEST)
+        if not caller:
+            self._callers.append(own)
+        if reply[1] is None:
+            raise QueueFull(
+                f"{int(reply[2]):,} jobs wait in {self.name!r}, which takes {self.policy.max_waiting:,}: nothing was added."
+                " Slow down, or start more workers."
+            )
+        self._ahead = int(reply[0]) - time() * 1000
+        return reply
+
+    def _head(self, name: str, options: Options | None) -> bytes:
+        """What stands before the payload; made once a millisecond for jobs that differ in nothing else."""
+        now = int(time() * 1000 + self._ahead)
+        if options is not None:
+            return head(name, options, added_at=now)
+        made = self._heads.get(name)
+        if made is not None and made[0] == now:
+            return made[1]
+        if len(self._heads) > 1000:
+            self._heads.clear()
+        text = head(name, None, added_at=now)
+        self._heads[name] = (now, text)
+        return text
+
+
+def _parts(payloads: Iterable[Any]) -> Iterable[list[Any]]:
+    part: list[Any] = []
+    for payload in payloads:
+        part.append(payload)
+        if len(part) == PART:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _checked(attempts: int | None, timeout: float | None, keep_result: float | None) -> None:
+    if attempts is not None and not 1 <= attempts <= 255:
+        raise ConfigError(f"$.queue.add.attempts: {attempts} is out of range; give 1 to 255")
+    for name, value in (("timeout", timeout), ("keep_result", keep_result)):
+        if value is not None and value <= 0:
+            raise ConfigError(f"$.queue.add.{name}: {value} is out of range; give seconds above 0")
+
+
+def _when(delay: float, at: datetime | None) -> tuple[int, int]:
+    """Milliseconds to wait, and milliseconds since 1970; 0: not given."""
+    if at is not None:
+        if delay:
+            raise ConfigError("$.queue.add: give delay or at, not both")
+        if at.tzinfo is None:
+            raise ConfigError(f"$.queue.add.at: {at} has no time zone; give one, as in datetime.now(timezone.utc)")
+        return 0, max(1, round(at.timestamp() * 1000))
+    if delay < 0:
+        raise ConfigError(f"$.queue.add.delay: {delay} is out of range; give seconds from 0")
+    return round(delay * 1000), 0
