@@ -8,21 +8,19 @@
 local before = told(ARGV[2], ARGV[3])
 if before then return before end
 local most, names = tonumber(ARGV[5]), tonumber(ARGV[6])
-local at, added, reply = 7 + 2 * names, 0, { text(now) }
+local at, reply = 7 + 2 * names, { text(now) }
 if most > 0 then
-  local waiting = tonumber(call('HGET', P .. 'q', 'waiting') or 0)
+  local waiting, added = tonumber(call('HGET', P .. 'q', 'waiting') or 0), 0
   for i = 8, 6 + 2 * names, 2 do added = added + ARGV[i] end
   if waiting + added > most then return { text(now), false, waiting } end
-  added = 0
 end
 while at < #ARGV do
   local n = tonumber(ARGV[at + 1])
   local number, position = push(ARGV[at], ARGV, at + 2, at + 1 + n)
   reply[#reply + 1], reply[#reply + 2] = number, text(position)
-  at, added = at + 2 + n, added + n
+  at = at + 2 + n
 end
 for i = 7, 5 + 2 * names, 2 do call('HINCRBY', P .. 'names', 'a' .. ARGV[i], ARGV[i + 1]) end
-call('HINCRBY', P .. 'q', 'added', added)
 remember(ARGV[2], ARGV[3], reply, ARGV[4])
 wake()
 return reply

@@ -11,7 +11,6 @@ for at = 3, #ARGV, 3 do
     if frame == '' then frame = old end
     push_one(lane, id, with_id(frame, id))
     if key == 'dead' then
-      call('HINCRBY', P .. 'q', 'dead', -1)
       call('HINCRBY', P .. 'names', 'x' .. frame_name(frame), -1)
     end
     n = n + 1

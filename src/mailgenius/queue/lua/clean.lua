@@ -12,7 +12,6 @@ for _, id in ipairs(ids) do
   if key == 'delayed' then
     release(id)
     child_ended(id, true)
-    call('HINCRBY', P .. 'q', 'removed', 1)
     if record then call('HINCRBY', P .. 'names', 'r' .. frame_name(string.match(record, '\n(.*)$')), 1) end
   end
 end

@@ -10,10 +10,10 @@ if ARGV[4] == '' then
   call('ZREM', P .. 'cron_due', ARGV[2])
 else
   call('ZADD', P .. 'cron_due', ARGV[4], ARGV[2])
+  soon(tonumber(ARGV[4]))
 end
 local id = '0-' .. text(call('HINCRBY', P .. 'q', 'id', 1))
 push_one(ARGV[5], id, with_id(ARGV[7], id))
 call('HINCRBY', P .. 'names', 'a' .. ARGV[6], 1)
-call('HINCRBY', P .. 'q', 'added', 1)
 wake()
 return id

@@ -25,8 +25,7 @@ end
 for name, count in pairs(names) do call('HINCRBY', P .. 'names', 'r' .. name, count) end
 call('HSET', P .. 'lanes', 'h' .. number, text(head + n))
 call('HINCRBY', P .. 'q', 'waiting', holes - n)
-call('HINCRBY', P .. 'q', 'holes', -holes)
-call('HINCRBY', P .. 'q', 'removed', n - holes)
+if holes > 0 then call('HINCRBY', P .. 'q', 'holes', -holes) end
 if head + n == tail then
   local priority = string.sub(lane_name(number), 1, 1)
   local ring = P .. 'ring:' .. priority

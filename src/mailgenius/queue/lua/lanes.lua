@@ -40,18 +40,17 @@ end
 -- Appends frames[first..last]; the lane's number and the first job's position.
 local function push(name, frames, first, last)
   local number = lane_number(name)
-  local at = call('HMGET', P .. 'lanes', 't' .. number, 'h' .. number)
-  local tail, head = tonumber(at[1] or 0), tonumber(at[2] or 0)
+  local at = call('HMGET', P .. 'lanes', 't' .. number, 'h' .. number, 'u' .. number)
+  local tail, head, n = tonumber(at[1] or 0), tonumber(at[2] or 0), last - first + 1
   local position, i = tail, first
   while i <= last do
-    local n = math.min(SIZE - position % SIZE, last - i + 1)
+    local part = math.min(SIZE - position % SIZE, last - i + 1)
     local chunk = P .. 'c:' .. number .. ':' .. text(math.floor(position / SIZE))
-    call('RPUSH', chunk, unpack(frames, i, i + n - 1))
-    position, i = position + n, i + n
+    call('RPUSH', chunk, unpack(frames, i, i + part - 1))
+    position, i = position + part, i + part
   end
-  call('HSET', P .. 'lanes', 't' .. number, text(position))
-  call('HINCRBY', P .. 'lanes', 'u' .. number, last - first + 1)
-  call('HINCRBY', P .. 'q', 'waiting', last - first + 1)
+  call('HSET', P .. 'lanes', 't' .. number, text(position), 'u' .. number, text(tonumber(at[3] or 0) + n))
+  call('HINCRBY', P .. 'q', 'waiting', n)
   if head == tail then ring_add(name, number) end
   return number, tail
 end

@@ -68,7 +68,10 @@ local function give_back(token, begun)
   for i = n + 1, #indexes do rest[#rest + 1] = string.char(math.floor(indexes[i] / 256), indexes[i] % 256) end
   lease.worker = '-'
   lease_keep(token, lease, table.concat(rest))
-  if begun and rest[1] then call('ZADD', P .. 'leases', text(now + 5000), token) end
+  if begun and rest[1] then
+    call('ZADD', P .. 'leases', text(now + 5000), token)
+    soon(now + 5000)
+  end
   call('HINCRBY', P .. 'q', 'active', -n)
   if #stalled > 0 then
     call('HINCRBY', P .. 'q', 'stalled', #stalled)

@@ -30,7 +30,6 @@ for at = 6, #ARGV, 10 do
       call('HDEL', P .. 'jobs', holder)
       call('HDEL', P .. 'unique_of', holder)
       call('HINCRBY', P .. 'names', 'r' .. name, 1)
-      call('HINCRBY', P .. 'q', 'removed', 1)
       holder = nil
     end
   end
@@ -53,11 +52,11 @@ for at = 6, #ARGV, 10 do
     elseif due > now then
       call('HSET', P .. 'jobs', id, lane .. '\n' .. frame)
       call('ZADD', P .. 'delayed', text(due), id)
+      soon(due)
     else
       push_one(lane, id, frame)
     end
     call('HINCRBY', P .. 'names', 'a' .. name, 1)
-    call('HINCRBY', P .. 'q', 'added', 1)
   end
   ids[#ids + 1] = id
   reply[#reply + 1], reply[#reply + 2] = id, holder and '0' or '1'

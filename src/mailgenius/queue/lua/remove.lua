@@ -14,7 +14,6 @@ for i = 2, #ARGV do
       release(id)
       child_ended(id, true)
       call('HINCRBY', P .. 'names', 'r' .. frame_name(frame), 1)
-      call('HINCRBY', P .. 'q', 'removed', 1)
     end
     call('HDEL', P .. 'flow_left', id)
     call('UNLINK', P .. 'log:' .. id)

@@ -29,7 +29,6 @@ for at = 5, #ARGV, 7 do
       call('HDEL', P .. 'where', id)
       call('HDEL', P .. 'progress', id)
       call('HINCRBY', P .. 'names', 'd' .. name, 1)
-      call('HINCRBY', P .. 'q', 'done', 1)
       release(id)
       child_ended(id, false)
       completed[#completed + 1] = id
@@ -40,6 +39,7 @@ for at = 5, #ARGV, 7 do
         call('HDEL', P .. 'where', id)
         call('HSET', P .. 'jobs', id, b .. '\n' .. frame)
         call('ZADD', P .. 'delayed', text(now + a), id)
+        soon(now + a)
       else
         push_one(b, id, frame)
       end

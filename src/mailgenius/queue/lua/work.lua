@@ -27,12 +27,8 @@ if not again then
       if ARGV[i + 2] ~= '' then tell('completed', ARGV[i + 2]) end
     end
   end
-  local names, done = tonumber(ARGV[at]), 0
-  for i = at + 1, at + 2 * names, 2 do
-    call('HINCRBY', P .. 'names', 'd' .. ARGV[i], ARGV[i + 1])
-    done = done + ARGV[i + 1]
-  end
-  if done > 0 then call('HINCRBY', P .. 'q', 'done', done) end
+  local names = tonumber(ARGV[at])
+  for i = at + 1, at + 2 * names, 2 do call('HINCRBY', P .. 'names', 'd' .. ARGV[i], ARGV[i + 1]) end
   at = at + 1 + 2 * names
   if at < #ARGV then
     call('LPUSH', P .. 'kept', unpack(ARGV, at + 1))
@@ -50,6 +46,7 @@ local function lease(number, name, most)
   call('HSET', P .. 'lanes', 'h' .. number, text(head + count))
   local token = text(call('HINCRBY', P .. 'q', 'token', 1))
   call('ZADD', P .. 'leases', text(now + ARGV[5]), token)
+  soon(now + ARGV[5])
   call('HSET', P .. 'leased', token, table.concat({ worker, number, text(chunk), text(first), text(first + count), '' }, ' '))
   call('HINCRBY', P .. 'q', 'active', count)
   local holes = tonumber(call('HGET', P .. 'q', 'holes') or 0)
@@ -85,6 +82,7 @@ local function from_ring(priority, most)
       spend(group, count, tokens)
     else
       call('ZADD', P .. 'held', wait and text(now + wait) or '+inf', number)
+      if wait then soon(now + wait) end
     end
     if n == 0 or emptied then
       call('RPOP', ring)
@@ -153,6 +151,8 @@ if reply[6] == '' then
   reply[2] = next_due()
   if wait > 0 and (reply[2] < 0 or wait < reply[2]) then reply[2] = wait end
 end
-local cron = call('ZRANGE', P .. 'cron_due', 0, 0, 'WITHSCORES')[2]
-if cron and tonumber(cron) <= now then reply[4] = 1 end
+if call('EXISTS', P .. 'cron_due') == 1 then
+  local cron = call('ZRANGE', P .. 'cron_due', 0, 0, 'WITHSCORES')[2]
+  if tonumber(cron) <= now then reply[4] = 1 end
+end
 return reply
