@@ -2,6 +2,7 @@
 -- A job that ends frees its unique key, unless that has a window of its own; and its parent learns of it.
 local function release(id)
   call('SREM', P .. 'cancelled', id)
+  call('HDEL', P .. 'flow_failed', id)
   local key = call('HGET', P .. 'unique_of', id)
   if key then
     call('HDEL', P .. 'unique_of', id)
@@ -17,6 +18,7 @@ local function child_ended(id, failed)
   local parent = call('HGET', P .. 'parent_of', id)
   if not parent then return end
   call('HDEL', P .. 'parent_of', id)
+  if call('HEXISTS', P .. 'flow_left', parent) == 0 then return end -- it was removed
   if failed then call('HINCRBY', P .. 'flow_failed', parent, 1) end
   if call('HINCRBY', P .. 'flow_left', parent, -1) > 0 then return end
   call('HDEL', P .. 'flow_left', parent)
