@@ -48,6 +48,29 @@ class QueueFull(MailgeniusError):
     """As many jobs wait as the queue's policy allows. Nothing was added; slow down, or start more workers."""
 
 
+class JobFailed(MailgeniusError):
+    """Raised by a handler: the job cannot succeed. It is not tried again, whatever its attempts."""
+
+
+class JobRetry(MailgeniusError):
+    """Raised by a handler: the job is to be tried again after ``after`` seconds instead of the pause that its backoff says.
+    ``counts``: as one of its attempts; if not, it may go on for ever."""
+
+    def __init__(self, message: str = "", *, after: float, counts: bool = True) -> None:
+        if not 0 <= after <= 365 * 86_400:
+            raise ValueError(f"after is a number of seconds, up to a year, not {after!r}")
+        super().__init__(message or f"to be tried again after {after:g} s")
+        self.after, self.counts = after, counts
+
+
+class JobTimeout(MailgeniusError, TimeoutError):
+    """A job took longer than its timeout. It is tried again as after any other error."""
+
+
+class JobCancelled(MailgeniusError):
+    """A job was removed while it ran. It is not tried again."""
+
+
 class RedisUnavailable(MailgeniusError):
     """Redis could not be reached, is not ready, or too many calls wait for it. Nothing was done, unless the class says
     otherwise. Go on without it; the client looks for it in the background."""

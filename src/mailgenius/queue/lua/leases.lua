@@ -32,52 +32,84 @@ local function lease_indexes(lease)
 end
 
 -- Jobs of a worker that is gone go to the front. Those that it had begun may be what killed it: they have stalled, come
--- alone next time, and are dead after too many times. begun: set of indexes, or nil if nobody knows. MOST jobs at a time:
--- the rest stays under the same token, which is nobody's from then on. Gives how many wait again, and whether there is a rest.
+-- alone next time, and are dead after too many times. begun: set of indexes, or nil if nobody knows; done: set of indexes,
+-- or nil: the worker had done these, and did not come to say so. MOST jobs at a time: the rest stays under the same token,
+-- for whoever calls next. It is nobody's then: "-", or "+" if none of it had begun.
 local MOST = 200
-local function give_back(token, begun)
+local function give_back(token, begun, done)
   local lease = lease_read(token)
-  if not lease then return 0, false end
-  local name, chunk = lane_name(lease.number), P .. 'c:' .. lease.number .. ':' .. lease.chunk
-  local worker = lease.worker
-  local allowed = tonumber(call('HGET', P .. 'q', 'max_stalled') or 1)
-  local indexes, stalled, waiting = lease_indexes(lease), {}, 0
-  local n = math.min(#indexes, MOST)
-  for i = 1, n do
-    local frame = call('LINDEX', chunk, indexes[i])
-    if frame ~= '' then
-      local id = frame_id(frame) or (lease.number .. '-' .. text(tonumber(lease.chunk) * SIZE + indexes[i]))
-      frame = with_id(frame, id)
-      if begun and not begun[indexes[i]] then
-        push_one('0' .. string.sub(name, 2), id, frame)
-        waiting = waiting + 1
-      else
-        local stalls = string.byte(frame, 3) + 1
-        frame = with_stalls(frame, stalls)
-        stalled[#stalled + 1] = id
-        if stalls > allowed then
-          bury(name, id, frame, '\1' .. worker)
-        else
-          push_one('A' .. string.sub(name, 2), id, frame)
-          waiting = waiting + 1
-        end
+  if not lease then return 0 end
+  local worker, name = lease.worker, lane_name(lease.number)
+  if worker == '+' then begun = {} end
+  local first, rest, names, completed, stalled, n, waiting = {}, {}, {}, {}, {}, 0, 0
+  local frames = call('LRANGE', P .. 'c:' .. lease.number .. ':' .. lease.chunk, lease.first, lease.stop - 1)
+  local function place(index)
+    return lease.number .. '-' .. text(tonumber(lease.chunk) * SIZE + index)
+  end
+  for _, index in ipairs(lease_indexes(lease)) do
+    local frame = frames[index - lease.first + 1]
+    if frame == '' then
+      n = n + 1
+    elseif done and done[index] then
+      n = n + 1
+      local id, title = frame_id(frame), frame_name(frame)
+      names[title] = (names[title] or 0) + 1
+      completed[#completed + 1] = id or place(index)
+      if id then
+        call('HDEL', P .. 'where', id)
+        release(id)
+        child_ended(id, false)
       end
+    elseif begun and not begun[index] then
+      rest[#rest + 1] = index
+    else
+      first[#first + 1] = index
     end
   end
-  local rest = {}
-  for i = n + 1, #indexes do rest[#rest + 1] = string.char(math.floor(indexes[i] / 256), indexes[i] % 256) end
-  lease.worker = '-'
-  lease_keep(token, lease, table.concat(rest))
-  if begun and rest[1] then
-    call('ZADD', P .. 'leases', text(now + 5000), token)
-    soon(now + 5000)
+  -- What had begun goes first, all of it if it is known: then of the rest it is known that it had not.
+  local suspects = begun and #first or math.min(#first, MOST)
+  local allowed = tonumber(call('HGET', P .. 'q', 'max_stalled') or 1)
+  for i = 1, suspects do
+    local frame = frames[first[i] - lease.first + 1]
+    local id, stalls = frame_id(frame) or place(first[i]), string.byte(frame, 3) + 1
+    frame = with_stalls(with_id(frame, id), stalls)
+    stalled[i] = id
+    if stalls > allowed then
+      bury(name, id, frame, '\1' .. worker)
+    else
+      push_one('A' .. string.sub(name, 2), id, frame)
+      waiting = waiting + 1
+    end
   end
+  local innocent = math.min(#rest, math.max(0, MOST - suspects))
+  for i = 1, innocent do
+    local frame = frames[rest[i] - lease.first + 1]
+    local id = frame_id(frame) or place(rest[i])
+    push_one('0' .. string.sub(name, 2), id, with_id(frame, id))
+  end
+  local left = {}
+  for i = suspects + 1, #first do left[#left + 1] = string.char(math.floor(first[i] / 256), first[i] % 256) end
+  for i = innocent + 1, #rest do left[#left + 1] = string.char(math.floor(rest[i] / 256), rest[i] % 256) end
+  lease.worker = begun and '+' or '-'
+  lease_keep(token, lease, table.concat(left))
+  if left[1] then
+    call('ZADD', P .. 'leases', text(now), token)
+    soon(now)
+  end
+  n = n + suspects + innocent
   call('HINCRBY', P .. 'q', 'active', -n)
+  for title, count in pairs(names) do call('HINCRBY', P .. 'names', 'd' .. title, count) end
+  if #completed > 0 then
+    call('HINCRBY', P .. 'q', 'done', #completed)
+    tell('completed', table.concat(completed, ' '))
+  end
   if #stalled > 0 then
     call('HINCRBY', P .. 'q', 'stalled', #stalled)
     tell('stalled', table.concat(stalled, ' '))
   end
+  -- Its worker's calls need not be known any more.
+  if worker ~= '+' and worker ~= '-' then call('ZADD', P .. 'told_ends', text(now + 86400000), worker) end
   finish(lease.number, lease.chunk, n)
   wake()
-  return waiting, rest[1] ~= nil
+  return waiting + innocent
 end

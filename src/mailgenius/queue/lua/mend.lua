@@ -23,6 +23,7 @@ local function mend()
   for _, producer in ipairs(call('ZRANGEBYSCORE', P .. 'told_ends', '-inf', now, 'LIMIT', 0, 20)) do
     call('ZREM', P .. 'told_ends', producer)
     call('HDEL', P .. 'told', producer)
+    call('HDEL', P .. 'workers', producer)
   end
   local wait = next_due()
   if wait < 0 then call('HDEL', P .. 'q', 'next') else call('HSET', P .. 'q', 'next', text(now + wait)) end

@@ -13,7 +13,7 @@ local lease = lease_read(token)
 if not lease or lease.worker ~= ARGV[2] then return { text(now), 0 } end
 local left = {}
 for _, index in ipairs(lease_indexes(lease)) do left[index] = true end
-local ended, completed = 0, {}
+local ended, completed, more = 0, {}, false
 for at = 5, #ARGV, 7 do
   local index, kind, id, name = tonumber(ARGV[at]), ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
   local a, b, c = ARGV[at + 4], ARGV[at + 5], ARGV[at + 6]
@@ -33,6 +33,7 @@ for at = 5, #ARGV, 7 do
       child_ended(id, false)
       completed[#completed + 1] = id
     elseif kind == 'retry' then
+      more = true
       call('HINCRBY', P .. 'q', 'retried', 1)
       local frame = with_id(c, id)
       if tonumber(a) > 0 then
@@ -47,6 +48,7 @@ for at = 5, #ARGV, 7 do
     elseif kind == 'dead' then
       bury(b, id, with_id(c, id), a)
     else
+      more = true
       push_one(b, id, with_id(c, id))
     end
   end
@@ -60,6 +62,6 @@ if ended > 0 then
   call('HINCRBY', P .. 'q', 'active', -ended)
   finish(lease.number, lease.chunk, ended)
   if #completed > 0 then tell('completed', table.concat(completed, ' ')) end
-  wake()
+  if more then wake() end
 end
 return { text(now), 1 }

@@ -3,16 +3,19 @@
 -- KEYS  1 the queue; beside it nearly all others
 -- ARGV  1 time (tests)   2 worker   3 number of its call   4 jobs wanted   5 milliseconds of the lease
 --       6 1 if the worker has nothing else to do (and so may have a job that must come alone), else 0
---       7 leases; then for each: token; the indexes not done with ('': none); ids of those done, as text for events
+--       7 leases; then for each: token; the indexes not done with ('': none); ids of those done, for events: 5-1 5-7..9
 --       names; then each name and how many of its jobs are done
 --       most records of done jobs to keep; then the records, oldest first
--- Gives {time; milliseconds until something is due (-1: never); tokens that were lost; 1 if cron is due;
+-- Gives {time; milliseconds until there may be more (-1: nobody knows of any, -2: there is more now); tokens that were lost; 1 if cron is due;
 --   1 if a job waits that must come alone and this worker is to have it: it should finish the others first;
 --   token or ''; lane's number; lane's name; first position as text; jobs...}
 local worker, want = ARGV[2], tonumber(ARGV[4])
 local lost, n = {}, tonumber(ARGV[7])
 local last = call('HGET', P .. 'workers', worker)
-local again = last and string.match(last, '^(%S+) ') == ARGV[3] and string.match(last, ' (.*)$')
+local count = last and tonumber(string.match(last, '^(%d+) ')) or 0
+-- A call that comes after a later one of its worker, or after the worker's end, was repeated long ago.
+if tonumber(ARGV[3]) < count then return { text(now), -1, lost, 0, 0, '', '', '', '0' } end
+local again = tonumber(ARGV[3]) == count and string.match(last, ' (.*)$')
 local at = 8 + 3 * n
 if not again then
   for i = 8, at - 1, 3 do
@@ -106,6 +109,7 @@ if again then
     local chunk = P .. 'c:' .. old.number .. ':' .. old.chunk
     give(again, old.number, lane_name(old.number), text(tonumber(old.chunk) * SIZE + old.first),
       call('LRANGE', chunk, old.first, old.stop - 1))
+    reply[2] = -2
   end
 elseif want > 0 and not queue[1] and tonumber(queue[2] or 0) > 0 then
   local tokens
@@ -142,12 +146,17 @@ elseif want > 0 and not queue[1] and tonumber(queue[2] or 0) > 0 then
     if token then
       spend('', count, tokens)
       give(token, number, name, first, frames)
-      if tonumber(queue[2]) > count then wake() end
+      if tonumber(queue[2]) > count then
+        reply[2] = -2
+        wake()
+      end
     end
   end
+elseif want == 0 and not queue[1] and tonumber(queue[2] or 0) > 0 then
+  wake() -- this one has enough to do: another one may take them
 end
 if not again then call('HSET', P .. 'workers', worker, ARGV[3] .. ' ' .. reply[6]) end
-if reply[6] == '' then
+if reply[2] == -1 then
   reply[2] = next_due()
   if wait > 0 and (reply[2] < 0 or wait < reply[2]) then reply[2] = wait end
 end
