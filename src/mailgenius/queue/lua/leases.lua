@@ -99,10 +99,7 @@ local function give_back(token, begun, done)
   n = n + suspects + innocent
   call('HINCRBY', P .. 'q', 'active', -n)
   for title, count in pairs(names) do call('HINCRBY', P .. 'names', 'd' .. title, count) end
-  if #completed > 0 then
-    call('HINCRBY', P .. 'q', 'done', #completed)
-    tell('completed', table.concat(completed, ' '))
-  end
+  if #completed > 0 then tell('completed', table.concat(completed, ' ')) end
   if #stalled > 0 then
     call('HINCRBY', P .. 'q', 'stalled', #stalled)
     tell('stalled', table.concat(stalled, ' '))

@@ -6,8 +6,8 @@
 --       7 leases; then for each: token; the indexes not done with ('': none); ids of those done, for events: 5-1 5-7..9
 --       names; then each name and how many of its jobs are done
 --       most records of done jobs to keep; then the records, oldest first
--- Gives {time; milliseconds until there may be more (-1: nobody knows of any, -2: there is more now); tokens that were lost; 1 if cron is due;
---   1 if a job waits that must come alone and this worker is to have it: it should finish the others first;
+-- Gives {time; milliseconds until there may be more (-1: nobody knows of any, -2: there is more now);
+--   tokens that were lost; 1 if cron is due; 1 if a job waits that must come alone and this worker is to have it: it should finish the others first;
 --   token or ''; lane's number; lane's name; first position as text; jobs...}
 local worker, want = ARGV[2], tonumber(ARGV[4])
 local lost, n = {}, tonumber(ARGV[7])
