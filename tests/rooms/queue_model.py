@@ -6,6 +6,7 @@ The clock is the model's own. What the server chooses (which jobs a worker gets)
 from __future__ import annotations
 
 import random
+from collections.abc import Iterable
 from typing import Any
 
 from mailgenius.link import Redis
@@ -37,6 +38,11 @@ class Job:
 class Lease:
     def __init__(self, worker: str, token: str, ends: int, jobs: dict[int, Job], own: dict[int, bool]) -> None:
         self.worker, self.token, self.ends, self.jobs, self.own = worker, token, ends, jobs, own
+
+
+def indexes(chosen: Iterable[int]) -> bytes:
+    """As scripts take them."""
+    return b"".join(i.to_bytes(2, "big") for i in sorted(chosen))
 
 
 class Model:
@@ -206,7 +212,7 @@ class Model:
             return
         plain = [i for i, job in lease.jobs.items() if not lease.own.get(i)]
         done = [i for i in plain if self.chance.random() < 0.8 or lease.jobs[i] is None]
-        left = b"".join(i.to_bytes(2, "big") for i in sorted(set(lease.jobs) - set(done)))
+        left = indexes(set(lease.jobs) - set(done))
         count = sum(lease.jobs[i] is not None for i in done)
         if lease.ends <= self.now:  # whoever calls takes it back first, or not: both are right
             self.due_one(lease)
@@ -279,10 +285,12 @@ class Model:
         if lease is None or lease.ends <= self.now:
             return
         begun = [i for i, job in lease.jobs.items() if job is not None and self.chance.random() < 0.3]
-        text = b"".join(i.to_bytes(2, "big") for i in begun)
+        done = [i for i in begun if self.chance.random() < 0.3]
         for _ in range(10):
-            if not self.run("back", lease.worker, lease.token, text):
+            if not self.run("back", lease.worker, lease.token, indexes(set(begun) - set(done)), indexes(done)):
                 break
+        for i in done:
+            self.end(lease.jobs.pop(i), "done")
         self.taken_back(lease, set(begun))
 
     def zombie(self) -> None:

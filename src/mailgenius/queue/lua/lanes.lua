@@ -65,7 +65,7 @@ end
 local function finish(number, chunk, n)
   local field = number .. ':' .. chunk
   local finished = call('HINCRBY', P .. 'finished', field, n)
-  local unfinished = call('HINCRBY', P .. 'lanes', 'u' .. number, -n)
+  local unfinished = call('HINCRBY', P .. 'lanes', 'u' .. number, 0 - n) -- -0 would be "-0" to 6.2
   if finished == SIZE then
     call('HDEL', P .. 'finished', field)
     call('UNLINK', P .. 'c:' .. number .. ':' .. chunk)

@@ -97,7 +97,7 @@ local function give_back(token, begun, done)
     soon(now)
   end
   n = n + suspects + innocent
-  call('HINCRBY', P .. 'q', 'active', -n)
+  call('HINCRBY', P .. 'q', 'active', 0 - n)
   for title, count in pairs(names) do call('HINCRBY', P .. 'names', 'd' .. title, count) end
   if #completed > 0 then tell('completed', table.concat(completed, ' ')) end
   if #stalled > 0 then

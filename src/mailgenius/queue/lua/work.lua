@@ -25,7 +25,7 @@ if not again then
     else
       local done = lease.count - #ARGV[i + 1] / 2
       lease_keep(ARGV[i], lease, ARGV[i + 1])
-      call('HINCRBY', P .. 'q', 'active', -done)
+      call('HINCRBY', P .. 'q', 'active', 0 - done)
       finish(lease.number, lease.chunk, done)
       if ARGV[i + 2] ~= '' then tell('completed', ARGV[i + 2]) end
     end
