@@ -47,8 +47,8 @@ def address(dsn: str) -> tuple[str, int]:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with postgres(tmp_path_factory.mktemp("faults") / "pg", port=0) as running:
+def server(fast_path: Path) -> Iterator[PostgresServer]:
+    with postgres(fast_path / "import faults", port=0) as running:
         yield running
 
 
