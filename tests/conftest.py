@@ -66,33 +66,28 @@ def _template(postgres_server: PostgresServer) -> str:
     return TEMPLATE
 
 
-def _create(server: PostgresServer, template: str) -> str:
+@contextlib.contextmanager
+def new_database(server: PostgresServer, template: str) -> Iterator[str]:
+    """The conninfo of a copy of ``template``, a database that nobody is connected to."""
     name = f"t_{secrets.token_hex(6)}"
     with psycopg.connect(server.dsn, autocommit=True) as connection:
         connection.execute(f"create database {name} template {template} strategy file_copy")
-    return make_conninfo(server.dsn, dbname=name)
-
-
-def _drop(server: PostgresServer, conninfo: str) -> None:
-    name = psycopg.conninfo.conninfo_to_dict(conninfo)["dbname"]
-    with psycopg.connect(server.dsn, autocommit=True) as connection:
+        yield make_conninfo(server.dsn, dbname=name)
         connection.execute(f"drop database {name} with (force)")
 
 
 @pytest.fixture
 def empty_database(postgres_server: PostgresServer) -> Iterator[str]:
     """The conninfo of a new database without our schema."""
-    conninfo = _create(postgres_server, "template0")
-    yield conninfo
-    _drop(postgres_server, conninfo)
+    with new_database(postgres_server, "template0") as conninfo:
+        yield conninfo
 
 
 @pytest.fixture
 def database(postgres_server: PostgresServer, _template: str) -> Iterator[str]:
     """The conninfo of a new database with our schema."""
-    conninfo = _create(postgres_server, _template)
-    yield conninfo
-    _drop(postgres_server, conninfo)
+    with new_database(postgres_server, _template) as conninfo:
+        yield conninfo
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from tests.rooms.crashes import crash_while_writing, wait_until
 STATUSES = ("queued", "sent", "delivered", "bounced", "complained", "failed")
 ERRORS = (None, "550 5.1.1 no such user", "4.2.2 mailbox full", "odd")
 KINDS = ("open", "click", "unsubscribe", "note")
-EVERY_THREE_HOURS = (
-    " '2025-12-30 23:59:59.999999+00'::timestamptz + i * interval '3 hours 7 minutes' from generate_series(1, 600) i"
+EVERY_NINE_HOURS = (
+    " '2025-12-30 23:59:59.999999+00'::timestamptz + i * interval '9 hours 21 minutes' from generate_series(1, 200) i"
 )
 COUNTED = "campaign_id is not null and kind in ('open', 'click', 'unsubscribe')"
 
@@ -95,12 +95,12 @@ def seeded(conn):
         conn.execute(
             "insert into mailgenius.email_sends (workspace_id, campaign_id, lead_id, email, status, error, created_at)"
             " select %(w)s, 1 + i %% 3, i, 'u' || i, (%(statuses)s::text[])[1 + i %% 6],"
-            " (%(errors)s::text[])[1 + i / 6 %% 4]," + EVERY_THREE_HOURS,
+            " (%(errors)s::text[])[1 + i / 6 %% 4]," + EVERY_NINE_HOURS,
             values,
         )
         conn.execute(
             "insert into mailgenius.lead_activities (workspace_id, campaign_id, lead_id, kind, created_at)"
-            " select %(w)s, nullif(i %% 4, 0), i / 5, (%(kinds)s::text[])[1 + i %% 7 %% 4]," + EVERY_THREE_HOURS,
+            " select %(w)s, nullif(i %% 4, 0), i / 5, (%(kinds)s::text[])[1 + i %% 7 %% 4]," + EVERY_NINE_HOURS,
             values,
         )
     assert differences(conn) == []

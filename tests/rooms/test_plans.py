@@ -14,6 +14,7 @@ from mailgenius.leads import Leads, Segment, reading_sync
 from mailgenius.leads.orders import INDEXES
 from mailgenius.leads.paging import INDEXED
 from mailgenius.pool import Pool
+from tests.conftest import new_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,14 +49,11 @@ USES = {
 
 @pytest.fixture(scope="module")
 def small_world(postgres_server: PostgresServer, _template: str) -> Iterator[tuple[str, World]]:
-    from tests.conftest import _create, _drop
-
-    conninfo = _create(postgres_server, _template)
-    with psycopg.connect(conninfo, autocommit=True) as conn:
-        for name, columns in INDEXES.items():  # as in a table that is large enough for them
-            conn.execute(f"create index {name} on mailgenius.leads {columns}".encode())
-    yield conninfo, fill(conninfo, Size("test", 20_000, 60_000), lambda _text: None)
-    _drop(postgres_server, conninfo)
+    with new_database(postgres_server, _template) as conninfo:
+        with psycopg.connect(conninfo, autocommit=True) as conn:
+            for name, columns in INDEXES.items():  # as in a table that is large enough for them
+                conn.execute(f"create index {name} on mailgenius.leads {columns}".encode())
+        yield conninfo, fill(conninfo, Size("test", 20_000, 60_000), lambda _text: None)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import re
@@ -12,6 +13,7 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.types.json import Jsonb
 
 from mailgenius import Attribute, Segment
@@ -21,6 +23,8 @@ from mailgenius.leads.model import STATUSES
 from mailgenius.leads.segment_bits import compile_bits
 from mailgenius.leads.segment_sql import compile as compile_segment
 from mailgenius.leads.sql import query
+from mailgenius.pool import Pool
+from tests.conftest import new_database
 from tests.unit.segments import attributes, segments
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
@@ -221,16 +225,32 @@ def attribute_holds(attribute, stored):
     return {"<": left < right, "<=": left <= right, ">": left > right, ">=": left >= right}[attribute.op]
 
 
-@pytest.fixture
-def shop(pool):
+@pytest.fixture(scope="module")
+def stock(postgres_server, _template):
     """The leads of another workspace have the same numbers. Attributes are indexed, one of them before there are leads."""
-    Leads(pool).index_attributes("plan")
-    for table in ("email_sends", "lead_activities"):
-        for month in ("2026-03-01", "2026-02-01", "2025-12-01"):
-            pool.execute("select mailgenius.create_month(%s, %s::date)", (table, month))
-    Shop(pool, "other", leads=200, seed=2)
-    made = Shop(pool, "acme", leads=500, seed=1)
-    Leads(pool).index_attributes(*STORABLE)
+    with new_database(postgres_server, _template) as conninfo:
+        with Pool(conninfo) as pool:
+            Leads(pool).index_attributes("plan")
+            for table in ("email_sends", "lead_activities"):
+                for month in ("2026-03-01", "2026-02-01", "2025-12-01"):
+                    pool.execute("select mailgenius.create_month(%s, %s::date)", (table, month))
+            Shop(pool, "other", leads=200, seed=2)
+            made = Shop(pool, "acme", leads=500, seed=1)
+            Leads(pool).index_attributes(*STORABLE)
+        made.pool = None
+        yield conninfo_to_dict(conninfo)["dbname"], made
+
+
+@pytest.fixture
+def database(postgres_server, stock):
+    with new_database(postgres_server, stock[0]) as conninfo:
+        yield conninfo
+
+
+@pytest.fixture
+def shop(stock, pool):
+    made = copy.deepcopy(stock[1])
+    made.pool = pool
     return made
 
 
