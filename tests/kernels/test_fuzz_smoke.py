@@ -1,4 +1,4 @@
-"""Random input for every harness of tools/fuzz: a minute for all in CI, else three seconds each (see `make fuzz`)."""
+"""Random input for every harness of tools/fuzz: a minute for all in CI, else a second each (see `make fuzz`)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tools.fuzz.build import build, compiler, names
 from tools.fuzz.run import run
 
 pytestmark = pytest.mark.fuzz
-SECONDS = 60 / len(names()) if os.environ.get("CI") else 3.0
+SECONDS = 60 / len(names()) if os.environ.get("CI") else 1.0
 
 
 @pytest.mark.timeout(300)

@@ -291,7 +291,7 @@ async def test_who_lost_the_lease_takes_nothing_off_the_stream(redis_server: Val
             await table.write(items)
 
         await own.put("a", b"1")
-        async with AsyncFlusher(redis, REGION, write, every=0.0, lease=30.0) as flusher:
+        async with AsyncFlusher(redis, REGION, write, every=0.0, lease=5.0) as flusher:
             await until(stolen.is_set)
             await until(lambda: not flusher.metrics().active)
             assert (await own.pending()).writes == 1

@@ -292,7 +292,7 @@ def test_who_lost_the_lease_takes_nothing_off_the_stream(redis_server: ValkeySer
             table.write(items)
 
         own.put("a", b"1")
-        with Flusher(redis, REGION, write, every=0.0, lease=30.0) as flusher:
+        with Flusher(redis, REGION, write, every=0.0, lease=5.0) as flusher:
             until(stolen.is_set)
             until(lambda: not flusher.metrics().active)
             assert (own.pending()).writes == 1

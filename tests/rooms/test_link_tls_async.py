@@ -122,7 +122,7 @@ async def test_plain_talk_to_a_server_of_tls(secure: TlsProxy, redis_server: Val
 
 
 async def test_tls_to_a_server_of_plain_talk(place: tuple[str, int]) -> None:
-    async with AsyncRedis(f"rediss://127.0.0.1:{place[1]}") as redis:
+    async with AsyncRedis(f"rediss://127.0.0.1:{place[1]}", connect_timeout=0.3) as redis:
         with pytest.raises(RedisUnavailable, match="is down"):
             await redis.call("PING")
 

@@ -123,7 +123,7 @@ def test_plain_talk_to_a_server_of_tls(secure: TlsProxy, redis_server: ValkeySer
 
 
 def test_tls_to_a_server_of_plain_talk(place: tuple[str, int]) -> None:
-    with Redis(f"rediss://127.0.0.1:{place[1]}") as redis:
+    with Redis(f"rediss://127.0.0.1:{place[1]}", connect_timeout=0.3) as redis:
         with pytest.raises(RedisUnavailable, match="is down"):
             redis.call("PING")
 
