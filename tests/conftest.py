@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg.conninfo import make_conninfo
 
 from mailgenius.leads import migrate
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 TEMPLATE = "mailgenius_template"
+
+settings.register_profile("patient", settings.default, deadline=None)  # a machine may be busy while an example runs
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session", autouse=True)
