@@ -105,9 +105,7 @@ class AsyncWriteBehind:
         out). ``name``: the cached value's, if it is not that of ``key``. Raises ``WriteBehindFull`` and the errors of
         ``AsyncRedis.call``; of these, ``RedisOutcomeUnknown`` alone means that it may have been accepted.
         """
-        live = self._live if ttl is None else max(1, round(ttl * 1000))
-        meta = _pack((key, tenant, False, live))
-        return await self._append(self._name(key, tenant) if name is None else name, meta, data, timeout)
+        return await self._append(key, data, False, tenant, name, ttl, timeout)
 
     async def delete(
         self,
@@ -120,9 +118,7 @@ class AsyncWriteBehind:
         timeout: float | None = None,
     ) -> int:
         """Accepts that the value is deleted; as ``put``. ``data`` is what the cache says meanwhile: that there is none."""
-        live = self._live if ttl is None else max(1, round(ttl * 1000))
-        meta = _pack((key, tenant, True, live))
-        return await self._append(self._name(key, tenant) if name is None else name, meta, data, timeout)
+        return await self._append(key, data, True, tenant, name, ttl, timeout)
 
     def _name(self, key: Key, tenant: str | int | None) -> str:
         named = self._namers.get(tenant)
@@ -132,9 +128,22 @@ class AsyncWriteBehind:
                 self._namers[tenant] = named
         return named(key)
 
-    async def _append(self, name: str, meta: bytes, data: bytes, timeout: float | None) -> int:
+    async def _append(
+        self,
+        key: Key,
+        data: bytes,
+        deleted: bool,
+        tenant: str | int | None,
+        name: str | None,
+        ttl: float | None,
+        timeout: float | None,
+    ) -> int:
         if not self._checked:
             await self.check()
+        if name is None:
+            name = self._name(key, tenant)
+        live = self._live if ttl is None else max(1, round(ttl * 1000))
+        meta = _pack((key, tenant, deleted, live))
         began = monotonic()
         seconds = self._timeout if timeout is None else timeout
         pause, unknown, why = _FIRST, False, ""

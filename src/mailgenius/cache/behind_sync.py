@@ -106,9 +106,7 @@ class WriteBehind:
         out). ``name``: the cached value's, if it is not that of ``key``. Raises ``WriteBehindFull`` and the errors of
         ``Redis.call``; of these, ``RedisOutcomeUnknown`` alone means that it may have been accepted.
         """
-        live = self._live if ttl is None else max(1, round(ttl * 1000))
-        meta = _pack((key, tenant, False, live))
-        return self._append(self._name(key, tenant) if name is None else name, meta, data, timeout)
+        return self._append(key, data, False, tenant, name, ttl, timeout)
 
     def delete(
         self,
@@ -121,9 +119,7 @@ class WriteBehind:
         timeout: float | None = None,
     ) -> int:
         """Accepts that the value is deleted; as ``put``. ``data`` is what the cache says meanwhile: that there is none."""
-        live = self._live if ttl is None else max(1, round(ttl * 1000))
-        meta = _pack((key, tenant, True, live))
-        return self._append(self._name(key, tenant) if name is None else name, meta, data, timeout)
+        return self._append(key, data, True, tenant, name, ttl, timeout)
 
     def _name(self, key: Key, tenant: str | int | None) -> str:
         named = self._namers.get(tenant)
@@ -133,9 +129,22 @@ class WriteBehind:
                 self._namers[tenant] = named
         return named(key)
 
-    def _append(self, name: str, meta: bytes, data: bytes, timeout: float | None) -> int:
+    def _append(
+        self,
+        key: Key,
+        data: bytes,
+        deleted: bool,
+        tenant: str | int | None,
+        name: str | None,
+        ttl: float | None,
+        timeout: float | None,
+    ) -> int:
         if not self._checked:
             self.check()
+        if name is None:
+            name = self._name(key, tenant)
+        live = self._live if ttl is None else max(1, round(ttl * 1000))
+        meta = _pack((key, tenant, deleted, live))
         began = monotonic()
         seconds = self._timeout if timeout is None else timeout
         pause, unknown, why = _FIRST, False, ""

@@ -27,23 +27,40 @@ _SETTING = re.compile(
 )
 
 
+def shown_end(output: str) -> str:
+    """The last lines of a server's output, as they stand below what is said of it."""
+    tail = [line for line in output.strip().splitlines() if line.strip()][-12:]
+    return "\n  ".join(tail) or "(it printed nothing)"
+
+
+def port_taken(shown: str) -> tuple[Failure, str]:
+    return (
+        Failure.PORT,
+        f"The port is taken by another program; choose another one, or port=0 for a free one.\n  {shown}",
+    )
+
+
+def disk_full(kept: str, *, folder: str, free: int, shown: str) -> tuple[Failure, str]:
+    return (
+        Failure.FATAL,
+        f"The disk is full (or a quota or file size limit is reached): {folder} has {free >> 20} MiB free."
+        f" Make room and start again; {kept}.\n  {shown}",
+    )
+
+
+def not_permitted(folder: str, shown: str) -> tuple[Failure, str]:
+    return Failure.FATAL, f"The server may not use its files in {folder}: check owner and permissions.\n  {shown}"
+
+
 def explain(output: str, *, folder: str, free: int, log: str) -> tuple[Failure, str]:
     """What went wrong, from the end of the server's output."""
-    tail = [line for line in output.strip().splitlines() if line.strip()][-12:]
-    shown = "\n  ".join(tail) or "(it printed nothing)"
+    shown = shown_end(output)
     if "pre-existing shared memory block" in output:
         return Failure.RETRY, f"Processes of a killed server still work in {folder}; they end by themselves.\n  {shown}"
     if "could not bind" in output or "Address already in use" in output:
-        return (
-            Failure.PORT,
-            f"The port is taken by another program; choose another one, or port=0 for a free one.\n  {shown}",
-        )
+        return port_taken(shown)
     if _DISK.search(output):
-        return (
-            Failure.FATAL,
-            f"The disk is full (or a quota or file size limit is reached): {folder} has {free >> 20} MiB free."
-            f" Make room and start again; nothing that was committed is lost.\n  {shown}",
-        )
+        return disk_full("nothing that was committed is lost", folder=folder, free=free, shown=shown)
     if "lock file" in output and "already exists" in output:
         return (
             Failure.FATAL,
@@ -59,12 +76,11 @@ def explain(output: str, *, folder: str, free: int, log: str) -> tuple[Failure, 
     if "was initialized by PostgreSQL version" in output:
         return Failure.FATAL, f"The data in {folder} belongs to another major version of PostgreSQL.\n  {shown}"
     if "Permission denied" in output or "wrong ownership" in output or "invalid permissions" in output:
-        return Failure.FATAL, f"The server may not use its files in {folder}: check owner and permissions.\n  {shown}"
+        return not_permitted(folder, shown)
     if _CORRUPT.search(output):
         return (
             Failure.FATAL,
-            f"The data in {folder} is damaged or incomplete. Move the folder aside and restore a backup, or let a"
-            " new one"
-            f" be made in its place. The server's log: {log}\n  {shown}",
+            f"The data in {folder} is damaged or incomplete. Move the folder aside and restore a backup, or let a new"
+            f" one be made in its place. The server's log: {log}\n  {shown}",
         )
     return Failure.FATAL, f"PostgreSQL did not start in {folder}. Its log: {log}\n  {shown}"

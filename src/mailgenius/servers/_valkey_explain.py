@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from ._explain import Failure
+from ._explain import Failure, disk_full, not_permitted, port_taken, shown_end
 
 _DISK = re.compile(r"No space left on device|Disk quota exceeded|File too large")
 _NEWER = re.compile(r"Can't handle RDB format version|Wrong signature trying to load DB")
@@ -22,19 +22,11 @@ _REFUSED = re.compile(r"FATAL CONFIG FILE ERROR.*?>>> '([^\n]*)'\n([^\n]*)", re.
 def explain_valkey(output: str, *, folder: str, free: int, log: str) -> tuple[Failure, str]:
     """What went wrong, from the end of the server's output."""
     output = _SECRET.sub(r"\1***'", output)
-    tail = [line for line in output.strip().splitlines() if line.strip()][-12:]
-    shown = "\n  ".join(tail) or "(it printed nothing)"
+    shown = shown_end(output)
     if "Address already in use" in output or "Could not create server TCP listening socket" in output:
-        return (
-            Failure.PORT,
-            f"The port is taken by another program; choose another one, or port=0 for a free one.\n  {shown}",
-        )
+        return port_taken(shown)
     if _DISK.search(output):
-        return (
-            Failure.FATAL,
-            f"The disk is full (or a quota or file size limit is reached): {folder} has {free >> 20} MiB free."
-            f" Make room and start again; what was written is still there.\n  {shown}",
-        )
+        return disk_full("what was written is still there", folder=folder, free=free, shown=shown)
     if found := _REFUSED.search(output):
         return Failure.FATAL, f"Valkey refuses a setting: {found[1]}: {found[2]}. Correct settings=.\n  {shown}"
     if _NEWER.search(output):
@@ -44,7 +36,7 @@ def explain_valkey(output: str, *, folder: str, free: int, log: str) -> tuple[Fa
             f" one's by an older), or is damaged. Start that version, or choose another data folder.\n  {shown}",
         )
     if "Permission denied" in output:
-        return Failure.FATAL, f"The server may not use its files in {folder}: check owner and permissions.\n  {shown}"
+        return not_permitted(folder, shown)
     if _DAMAGED.search(output):
         return (
             Failure.FATAL,
