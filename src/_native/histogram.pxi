@@ -56,9 +56,13 @@ cdef class Histogram:
 
     def observe(self, double seconds):
         """Counts a duration. ValueError if it is negative, NaN, infinite or over 9.2e9 s."""
+        self.count_seconds(seconds)
+
+    cdef int count_seconds(self, double seconds) except -1:
         cdef uint64_t ns = <uint64_t>nanoseconds(seconds)
         with cython.critical_section(self):
             mg_hist_observe(&self.h, ns)
+        return 0
 
     def observe_since(self, double began):
         """Counts what began at ``began`` of ``time.monotonic`` or ``time.perf_counter`` and ends now."""

@@ -1,5 +1,5 @@
 # RESP, the protocol of Redis: commands as the bytes that go to the server. Arguments are Python objects and each is read
-# once, so there is nothing left for a kernel to do; parsing is hiredis'.
+# once, so there is nothing left for a kernel to do. Replies: resp.pxi.
 from cpython.bytes cimport PyBytes_FromObject
 from cpython.tuple cimport PyTuple_GET_ITEM, PyTuple_GET_SIZE
 

@@ -311,6 +311,35 @@ uint64_t mg_hist_last(uint32_t bucket); /* the largest value that belongs to it 
 /* ---- slot.c: Redis Cluster ---- */
 uint16_t mg_key_slot(const uint8_t *key, size_t n); /* 0..16383, of a key or its hash tag */
 
+/* ---- resp.c: what Redis sends, an element at a time ---- */
+#define MG_RESP_LINE 65536                    /* bytes of a line, without its type; \r\n among them */
+#define MG_RESP_FLOAT 400                     /* bytes of a double */
+#define MG_RESP_BIG 4096                      /* digits of a big number */
+#define MG_RESP_BYTES ((int64_t)1 << 32)      /* of a string */
+#define MG_RESP_ELEMENTS ((int64_t)1 << 32)   /* of an aggregate, pairs of a map */
+typedef enum {
+    MG_RESP_STRING, /* at, len; also a big number, as its digits */
+    MG_RESP_ERROR,  /* at, len */
+    MG_RESP_INTEGER, /* number */
+    MG_RESP_DOUBLE,  /* at, len */
+    MG_RESP_NULL,
+    MG_RESP_TRUE,
+    MG_RESP_FALSE,
+    MG_RESP_ARRAY,     /* number elements follow; a set is one, too */
+    MG_RESP_MAP,       /* number pairs follow */
+    MG_RESP_ATTRIBUTE, /* number pairs follow, and then the value that they are about */
+    MG_RESP_PUSH       /* number elements follow */
+} mg_resp_kind;
+typedef struct {
+    mg_resp_kind kind;
+    const uint8_t *at; /* in the input */
+    size_t len;
+    int64_t number;
+    const char *why; /* MG_CORRUPT: what is there */
+} mg_resp;
+/* The element at p, which takes *used bytes. MG_NEED_MORE: it is not whole; *used is what it takes, 0 if that is not known yet. */
+mg_status mg_resp_next(const uint8_t *p, size_t n, mg_resp *out, size_t *used);
+
 /* ---- envelope.c: the head in front of a cached value ---- */
 #define MG_ENVELOPE_HEAD 40
 typedef enum { MG_ENVELOPE_OK, MG_ENVELOPE_FOREIGN, MG_ENVELOPE_FORMAT, MG_ENVELOPE_DAMAGED } mg_envelope_verdict;

@@ -18,18 +18,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from asyncio.events import _get_running_loop
-from collections import deque
 from collections.abc import Callable
 from math import inf
 from ssl import SSLContext
 from time import monotonic
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
+from mailgenius._native import Exchange, Reply
 from mailgenius.config import RedisSettings
 from mailgenius.errors import RedisRefused, RedisTimeout, RedisUnavailable
 from mailgenius.link.address import Address
 from mailgenius.link.meters import Meters
-from mailgenius.link.replies import NOT_YET, Lost, Push, reader
+from mailgenius.link.replies import Lost, reader
 from mailgenius.link.tcp import keep_alive
 
 __all__ = ["Line", "open_line"]
@@ -37,27 +37,6 @@ __all__ = ["Line", "open_line"]
 LOOK_AGAIN = (
     0.001  # seconds between the first look at an overdue request and the verdict: what has arrived is read first
 )
-
-
-class Turn:
-    """What is written together."""
-
-    __slots__ = ("sent", "shortest", "since")
-
-    def __init__(self) -> None:
-        self.since = 0.0  # when the loop came to it; 0: it has not yet
-        self.sent = False
-        self.shortest = inf  # seconds of the most impatient one
-
-
-class Batch:
-    """The replies of a request of several commands."""
-
-    __slots__ = ("count", "replies")
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        self.replies: list[Any] = []
 
 
 async def open_line(
@@ -88,8 +67,8 @@ async def open_line(
     return line
 
 
-class Line(asyncio.Protocol):
-    """Made by ``open_line``."""
+class Line(Exchange, asyncio.BufferedProtocol):
+    """Made by ``open_line``. What callers use is ``Exchange``'s: ``one``, ``many``, ``post``."""
 
     def __init__(
         self,
@@ -99,155 +78,55 @@ class Line(asyncio.Protocol):
         on_push: Callable[[Any], object] | None,
         on_lost: Callable[[Line, str, bool], object],
     ) -> None:
-        self.closed = False
-        self.protocol = 0  # until it was greeted
+        super().__init__(loop, reader(), meters.latency, settings.max_pending, settings.max_pending_bytes)
         self.on_push = on_push
-        self._loop = loop
         self._on_lost = on_lost
         self._meters = meters
-        self._observe = meters.latency.observe
-        self._max_pending, self._max_bytes = settings.max_pending, settings.max_pending_bytes
-        self._future, self._soon = loop.create_future, loop.call_soon
-        self._reader = reader()
-        self._pending: deque[tuple[asyncio.Future[Any], float, Turn, Batch | None]] = deque()
-        self._out: list[bytes] = []
-        self._size = 0  # bytes in _out
-        self._turn = Turn()
-        self._ready: list[Turn] = []  # turns that are complete, and not written yet
-        self._scheduled = self._paused = False
-        self._heard = 0.0
+        self._paused = False
         self._timer: asyncio.TimerHandle | None = None
         self._due = inf
         self._ear: asyncio.Future[None] | None = None  # whoever waits for pushes
         self._gone: asyncio.Future[None] | None = None  # whoever waits for the socket to be closed
-        self._empty: asyncio.Future[None] | None = None  # whoever waits for the last reply
         self._transport: asyncio.Transport
-
-    @property
-    def pending(self) -> int:
-        """Requests that wait for their replies."""
-        return len(self._pending)
 
     @property
     def current(self) -> bool:
         """Is this its event loop?"""
-        return _get_running_loop() is self._loop
+        return _get_running_loop() is self.loop
 
     def usable(self) -> bool:
         """Has the server not closed it?"""
         return not self.closed
 
-    # -- requests ------------------------------------------------------------------------------------------------
+    # -- what Exchange calls -------------------------------------------------------------------------------------
 
-    def one(self, packed: bytes, timeout: float) -> asyncio.Future[Any]:
-        """The reply to one command. Raises, when awaited, ``RedisRefused``, ``RedisTimeout`` or ``Lost``."""
-        return self._request(packed, timeout, None, 1)
+    def _too_late(self) -> NoReturn:
+        raise Lost("it is closed", sent=False)
 
-    def many(self, packed: bytes, count: int, timeout: float) -> asyncio.Future[list[Any]]:
-        """The replies to ``count`` commands; refusals are among them, as exceptions."""
-        return self._request(packed, timeout, Batch(count), count)
-
-    def post(self, packed: bytes) -> None:
-        """Sends what has no reply of its own, such as SUBSCRIBE."""
-        self._append(packed, 1)
-
-    def _request(self, packed: bytes, timeout: float, batch: Batch | None, count: int) -> asyncio.Future[Any]:
-        pending = self._pending
-        if len(pending) >= self._max_pending:
-            self._shed(f"{len(pending):,} requests wait for their replies ($.redis.max_pending)")
-        self._append(packed, count)
-        turn = self._turn
-        if timeout < turn.shortest:
-            turn.shortest = timeout
-        future = self._future()
-        pending.append((future, timeout, turn, batch))
-        return future
-
-    def _append(self, packed: bytes, count: int) -> None:
-        if self.closed:
-            raise Lost("it is closed", sent=False)
-        if _get_running_loop() is not self._loop:
-            raise RuntimeError("this AsyncRedis is used in another event loop already; make one for each loop")
-        size = self._size
-        if size and size + len(packed) > self._max_bytes:
-            self._shed(f"{size:,} bytes wait to be written ($.redis.max_pending_bytes)")
-        self._size = size + len(packed)
-        self._out.append(packed)
-        self._meters.commands += count
-        if not self._scheduled:
-            self._scheduled = True
-            self._soon(self._flush)
-
-    def _shed(self, why: str) -> None:
+    def _shed(self, why: str) -> NoReturn:
         self._meters.shed += 1
         raise RedisUnavailable(f"Redis does not keep up: {why}")
 
     def _flush(self) -> None:
-        self._scheduled = False
-        if self.closed:
+        if self.closed or not self.size:
             return
-        turn, self._turn = self._turn, Turn()
-        turn.since = now = monotonic()
-        self._ready.append(turn)
-        if now + turn.shortest < self._due:
-            self._arm(now + turn.shortest)
+        now = monotonic()
+        shortest, commands = self.turned(now)
+        self._meters.commands += commands
+        if now + shortest < self._due:
+            self._arm(now + shortest)
         if not self._paused:
-            self._write()
+            self._transport.write(self.leaving())
 
-    def _write(self) -> None:
-        for turn in self._ready:
-            turn.sent = True
-        self._ready.clear()
-        out, self._out, self._size = self._out, [], 0
-        self._transport.write(out[0] if len(out) == 1 else b"".join(out))
-
-    # -- replies -------------------------------------------------------------------------------------------------
-
-    def data_received(self, data: bytes) -> None:
-        if self.closed:
-            return
-        self._heard = now = monotonic()
-        gets, pending, observe = self._reader.gets, self._pending, self._observe
-        try:
-            self._reader.feed(data)
-            while (reply := gets()) is not NOT_YET:
-                kind = type(reply)
-                if kind is Push:
-                    self._pushed(reply)
-                    continue
-                if not pending:
-                    if self.on_push is None:
-                        self.lose("it sent a reply that nobody asked for")
-                        return
-                    self._pushed(reply)  # RESP2 has no other way to bring messages
-                    continue
-                future, _, turn, batch = pending[0]
-                if kind is RedisRefused and self.protocol:
-                    self._meters.error(reply.code)
-                if batch is not None:
-                    batch.replies.append(reply)
-                    if len(batch.replies) < batch.count:
-                        continue
-                    reply, kind = batch.replies, list
-                pending.popleft()
-                observe(now - turn.since)
-                if not future.done():
-                    if kind is RedisRefused:
-                        future.set_exception(reply)
-                    else:
-                        future.set_result(reply)
-        except Exception as error:  # ProtocolError, or what hiredis makes of a damaged stream
-            self.lose(f"it sent what is not RESP: {error}")
-            return
-        if self._empty is not None and not pending and not self._empty.done():
-            self._empty.set_result(None)
+    def _refused(self, error: RedisRefused) -> None:
+        self._meters.error(error.code)
 
     def _pushed(self, push: Any) -> None:
         if self.on_push is not None:
             try:
                 self.on_push(push)
             except Exception as error:
-                self._loop.call_exception_handler({"message": "on_push failed", "exception": error})
+                self.loop.call_exception_handler({"message": "on_push failed", "exception": error})
         if self._ear is not None and not self._ear.done():
             self._ear.set_result(None)
 
@@ -255,7 +134,7 @@ class Line(asyncio.Protocol):
         """Waits until pushes may have been handed to ``on_push``, or the connection has ended."""
         if not self.closed:
             if self._ear is None or self._ear.done():
-                self._ear = self._loop.create_future()
+                self._ear = self.loop.create_future()
             await asyncio.wait([self._ear], timeout=None if timeout == inf else max(timeout, 0.0))
 
     # -- time ----------------------------------------------------------------------------------------------------
@@ -264,38 +143,40 @@ class Line(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self._due = due
-        self._timer = self._loop.call_later(max(due - monotonic(), 0.0), self._sweep, False)
+        self._timer = self.loop.call_later(max(due - monotonic(), 0.0), self._sweep, False)
 
     def _sweep(self, sure: bool) -> None:
         """Fails who is overdue. ``sure``: it is the second look."""
         self._timer, self._due = None, inf
         now, due, first = monotonic(), inf, True
-        for future, timeout, turn, _ in self._pending:
+        for reply in self.waiting():
+            turn, timeout = reply.turn, reply.timeout
             if not turn.since:
                 break  # neither it nor those behind it have a time yet
             end = turn.since + timeout
             if end <= now:
                 if not sure:
                     self._due = now + LOOK_AGAIN
-                    self._timer = self._loop.call_later(LOOK_AGAIN, self._sweep, True)
+                    self._timer = self.loop.call_later(LOOK_AGAIN, self._sweep, True)
                     return
                 if first and turn.sent:
-                    quiet = max(turn.since, self._heard) + timeout
+                    quiet = max(turn.since, self.heard) + timeout
                     if quiet <= now:
                         self.lose(f"nothing was heard from it for {timeout:g} s")
                         return
                     end = quiet
-                self._overdue(future, timeout)
+                self._overdue(reply)
             if now < end < due:
                 due = end
             first = False
         if due < inf:
             self._arm(due)
 
-    def _overdue(self, future: asyncio.Future[Any], timeout: float) -> None:
-        if not future.done():
+    def _overdue(self, reply: Reply[Any]) -> None:
+        if not reply.done():
             self._meters.timeouts += 1
-            future.set_exception(RedisTimeout(f"no reply within {timeout:g} s; the command may still be carried out"))
+            why = f"no reply within {reply.timeout:g} s; the command may still be carried out"
+            reply.fail(RedisTimeout(why))
 
     # -- the transport's calls -----------------------------------------------------------------------------------
 
@@ -313,8 +194,7 @@ class Line(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused = False
-        if self._out and not self._scheduled and not self.closed:
-            self._write()
+        self._flush()
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -322,42 +202,41 @@ class Line(asyncio.Protocol):
         """Gives it up, as if it had been lost."""
         if self.closed:
             return
-        now, in_flight = monotonic(), bool(self._pending)
-        waiting = [entry for entry in self._pending if not entry[0].done()]
+        now, waiting = monotonic(), self.waiting()
         self._end()
-        for future, timeout, turn, _ in waiting:
-            if turn.since and turn.since + timeout <= now:
-                self._overdue(future, timeout)
+        for reply in waiting:
+            turn = reply.turn
+            if turn.since and turn.since + reply.timeout <= now:
+                self._overdue(reply)
             else:
-                future.set_exception(Lost(why, sent=turn.sent, since=turn.since))
+                reply.fail(Lost(why, sent=turn.sent, since=turn.since))
         self._meters.lost += 1
-        self._on_lost(self, why, in_flight)
+        self._on_lost(self, why, bool(waiting))
 
     def _end(self) -> None:
         self.closed = True
         self._meters.connections -= 1
-        self._pending.clear()
-        self._out.clear()
+        self.forget()
         if self._timer is not None:
             self._timer.cancel()
-        for waiter in (self._empty, self._ear):
+        for waiter in (self.empty, self._ear):
             if waiter is not None and not waiter.done():
                 waiter.set_result(None)
         self._transport.abort()
 
     async def close(self, linger: float = 0.0) -> None:
         """Ends it, after waiting up to ``linger`` seconds for replies under way."""
-        if self._pending and linger and not self.closed and self.current:
-            self._empty = self._loop.create_future()
-            await asyncio.wait([self._empty], timeout=linger)
+        if self.pending and linger and not self.closed and self.current:
+            self.empty = self.loop.create_future()
+            await asyncio.wait([self.empty], timeout=linger)
         if self.closed:
             return
-        self._gone = self._loop.create_future()
-        waiting = [entry for entry in self._pending if not entry[0].done()]
+        self._gone = self.loop.create_future()
+        waiting = self.waiting()
         with contextlib.suppress(RuntimeError):  # its loop is closed, and the socket with it
             self._end()
-        for future, _, turn, _ in waiting:
+        for reply in waiting:
             with contextlib.suppress(RuntimeError):
-                future.set_exception(Lost("it was closed", sent=turn.sent))
+                reply.fail(Lost("it was closed", sent=reply.turn.sent))
         if self.current:  # the transport needs a turn of the loop to close its socket
             await asyncio.wait([self._gone], timeout=1.0)

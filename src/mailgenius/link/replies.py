@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import hiredis
-
+from mailgenius._native import RespReader
 from mailgenius.errors import RedisRefused
 
 __all__ = ["NOT_YET", "Lost", "Push", "reader", "whole"]
 
 NOT_YET: Any = object()  # what a reader gives while there is no whole reply
-Push = hiredis.PushNotification
+
+
+class Push(list[Any]):
+    """What the server sends unasked."""
 
 
 class Lost(Exception):
@@ -25,8 +27,8 @@ class Lost(Exception):
         self.since = since
 
 
-def reader() -> Any:
-    return hiredis.Reader(replyError=RedisRefused, notEnoughData=NOT_YET)
+def reader() -> RespReader:
+    return RespReader(RedisRefused, Push, NOT_YET)
 
 
 def whole(replies: list[Any], atomic: bool) -> list[Any]:

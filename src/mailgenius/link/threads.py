@@ -156,7 +156,6 @@ class Line:
         self._inflight: deque[Entry] = deque()
         self._waiting: deque[Entry] = deque()
         self._waiting_bytes = 0
-        self._buffer = bytearray(64 << 10)
         self._tls = isinstance(sock, SSLSocket)  # which does not know the system's own time limits
         self._limits = [0.0, 0.0]  # what SO_RCVTIMEO and SO_SNDTIMEO are
         self._heard = monotonic()
@@ -304,7 +303,7 @@ class Line:
             view = memoryview(data)
             for at in range(0, len(data), PIECE):
                 while self._poll.poll(0):
-                    self._take(self._sock.recv_into(self._buffer))
+                    self._take(self._sock.recv_into(self._reader.room()))
                 self._sock.sendall(view[at : at + PIECE])
 
     def _receive(self, entry: Entry) -> None:
@@ -313,7 +312,7 @@ class Line:
         if left != self._limits[0]:
             self._limit(0, max(left, 0.0005))
         try:
-            got = self._sock.recv_into(self._buffer)
+            got = self._sock.recv_into(self._reader.room())
         except _BLOCKED:
             now = monotonic()
             self._judge(now)
@@ -340,7 +339,7 @@ class Line:
         self._limit(0, 0.001)
         with contextlib.suppress(*_BLOCKED):
             while not self.closed:
-                self._take(self._sock.recv_into(self._buffer))
+                self._take(self._sock.recv_into(self._reader.room()))
                 if not self._poll.poll(0):
                     break
         return not self.closed
@@ -352,7 +351,7 @@ class Line:
         self._heard = now = monotonic()
         gets, inflight = self._reader.gets, self._inflight
         try:
-            self._reader.feed(self._buffer, 0, got)
+            self._reader.filled(got)
             while (reply := gets()) is not NOT_YET:
                 kind = type(reply)
                 if kind is Push:
@@ -372,7 +371,7 @@ class Line:
                     inflight.popleft()
                     self._observe(now - entry.since)
                     self._finish(entry, None)
-        except Exception as error:  # ProtocolError, or what hiredis makes of a damaged stream
+        except Exception as error:
             self.lose(f"it sent what is not RESP: {error}")
 
     def _pushed(self, push: Any) -> None:
@@ -417,7 +416,7 @@ class Line:
                 while not self.closed and (
                     ready.poll(0) or (isinstance(self._sock, SSLSocket) and self._sock.pending())
                 ):
-                    self._take(self._sock.recv_into(self._buffer))
+                    self._take(self._sock.recv_into(self._reader.room()))
             except OSError as error:
                 self.lose(f"it was lost: {error}")
             finally:
