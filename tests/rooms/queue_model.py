@@ -6,7 +6,6 @@ The clock is the model's own. What the server chooses (which jobs a worker gets)
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
 from typing import Any
 
 from mailgenius.link import Redis
@@ -14,35 +13,12 @@ from mailgenius.queue.frames import pack, parse
 from mailgenius.queue.names import prefix
 from mailgenius.queue.options import Options, lane
 from mailgenius.queue.scripts import script
+from tests.rooms.queue_parts import Bucket, Job, Lease, indexes
 
 NAMES = ("send", "bulk", "sync")
 GROUPS = ("", "", "gmail.com", "example.org")
 LEASE = 30_000
 MAX_STALLED = 1
-
-
-class Job:
-    def __init__(self, id: str, number: int, place: str, state: str) -> None:
-        self.id, self.number, self.place, self.state = id, number, place, state
-        self.due = 0
-        self.stalls = 0
-        self.key = ""
-        self.parent: Job | None = None
-        self.children = 0
-        self.runs = 0
-
-    def __repr__(self) -> str:
-        return f"<{self.id} {self.state} #{self.number}>"
-
-
-class Lease:
-    def __init__(self, worker: str, token: str, ends: int, jobs: dict[int, Job], own: dict[int, bool]) -> None:
-        self.worker, self.token, self.ends, self.jobs, self.own = worker, token, ends, jobs, own
-
-
-def indexes(chosen: Iterable[int]) -> bytes:
-    """As scripts take them."""
-    return b"".join(i.to_bytes(2, "big") for i in sorted(chosen))
 
 
 class Model:
@@ -65,6 +41,7 @@ class Model:
         self.calls = self.made = self.steps = 0
         self.paused = False
         self.paused_groups: set[str] = set()
+        self.buckets: dict[str, Bucket] = {}
         self.unique: dict[str, tuple[Job, int]] = {}
         self.ended: dict[str, int] = {"done": 0, "dead": 0, "removed": 0}
         redis.call("HSET", self.keys[0], "max_stalled", MAX_STALLED, "keep_dead", -1)
@@ -81,8 +58,8 @@ class Model:
         self.steps += 1
         do = self.chance.choices(
             (self.add, self.put, self.flow, self.work, self.finish, self.settle, self.beat, self.die, self.pass_time,
-             self.remove, self.again, self.pause, self.zombie, self.clean),
-            (12, 8, 2, 20, 16, 12, 4, 2, 8, 3, 3, 1, 1, 1),
+             self.remove, self.again, self.pause, self.zombie, self.clean, self.limit),
+            (12, 8, 2, 20, 16, 12, 4, 2, 8, 3, 3, 1, 1, 1, 0.5),
         )[0]  # fmt: skip
         do()
         if self.steps % 20 == 0:
@@ -183,6 +160,10 @@ class Model:
         assert not self.paused, self.say("a paused queue gave jobs")
         assert not place[2:] or place[2:] not in self.paused_groups, self.say(f"paused {place} gave jobs")
         assert len(frames) <= want, self.say(f"{len(frames)} jobs instead of {want}")
+        for group in {"", place[2:]}:
+            if group in self.buckets:
+                fits = self.buckets[group].spend(len(frames), self.now)
+                assert fits, self.say(f"{len(frames)} jobs of {place} are more than the limit of {group!r} allows")
         jobs, own = {}, {}
         for i, frame in enumerate(frames):
             index = (int(first) + i) % 1024
@@ -401,6 +382,18 @@ class Model:
             self.paused_groups.add(group)
             self.run("pause", "pause", group)
 
+    def limit(self) -> None:
+        """A limit for the queue or a group comes, changes or goes."""
+        group = self.chance.choice(("", "gmail.com", "example.org"))
+        self.redis.call("HDEL", self.prefix + "buckets", group)
+        if group in self.buckets:
+            del self.buckets[group]
+            self.redis.call("HDEL", self.prefix + "limits", group)
+            return
+        rate, per, burst = self.chance.choice(((1, 1000, 1), (5, 1000, 10), (100, 60_000, 20)))
+        self.buckets[group] = Bucket(rate, per, burst, self.now)
+        self.redis.call("HSET", self.prefix + "limits", group, f"{rate} {per} {burst}")
+
     def clean(self) -> None:
         if self.chance.random() < 0.5:
             return
@@ -437,7 +430,8 @@ class Model:
             self.run("pause", "resume", "")
         for group in self.paused_groups:
             self.run("pause", "resume", group)
-        self.paused, self.paused_groups = False, set()
+        self.paused, self.paused_groups, self.buckets = False, set(), {}
+        self.redis.call("DEL", self.prefix + "limits", self.prefix + "buckets")
         for _ in range(100_000):
             if not any(job.state in ("waiting", "delayed", "active", "blocked") for job in self.jobs.values()):
                 break
