@@ -25,8 +25,6 @@ __all__ = [
     "entries",
     "id_of",
     "names",
-    "parsed_info",
-    "refusals",
     "transient",
     "version_of",
 ]
@@ -137,27 +135,3 @@ def transient(error: BaseException) -> bool:
         return state[:2] not in _DATA
     classes = {cls.__name__ for cls in type(error).__mro__}
     return not classes.isdisjoint(_UNAVAILABLE | _DRIVERS)
-
-
-def refusals(info: dict[str, str], fsync: str | None, durable: bool, waitaof: bool) -> list[str]:
-    """Why writes are not safe on a server with this INFO, each with what to set; empty if they are. ``fsync``: the setting
-    appendfsync, None if the server does not tell."""
-    found = []
-    policy = info.get("maxmemory_policy", "noeviction")
-    if policy.startswith("allkeys"):
-        found.append(f"maxmemory-policy is {policy}, so it may drop writes that wait: set it to noeviction")
-    if info.get("aof_enabled") != "1":
-        found.append("appendonly is off, so a crash takes every write since the last snapshot: set appendonly to yes")
-    elif durable and fsync == "no":
-        found.append("appendfsync is no, so nobody knows what is on the disk: set it to always or everysec")
-    elif durable and fsync != "always" and not waitaof:
-        found.append(
-            "durable writes need WAITAOF (Redis 7.2, Valkey), which it does not have: set appendfsync to always"
-        )
-    return found
-
-
-def parsed_info(text: bytes | str) -> dict[str, str]:
-    """The lines of INFO."""
-    lines = (text.decode("utf-8", "replace") if isinstance(text, bytes) else text).splitlines()
-    return dict(line.split(":", 1) for line in lines if ":" in line)

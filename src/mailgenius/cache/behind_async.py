@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from mailgenius.cache.behind import DeadLetter, Pending, names, parsed_info, refusals, version_of
+from mailgenius.cache.behind import DeadLetter, Pending, names, version_of
 from mailgenius.cache.keys import Key
 from mailgenius.cache.policy import Region
 from mailgenius.errors import (
@@ -32,6 +32,7 @@ from mailgenius.errors import (
     WriteBehindFull,
 )
 from mailgenius.link import AsyncRedis
+from mailgenius.link.safety import parsed_info, refusals
 from mailgenius.link.calls_async import Calls
 from mailgenius.rt import aio as rt
 

@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from mailgenius.cache.behind import DeadLetter, Pending, names, parsed_info, refusals, version_of
+from mailgenius.cache.behind import DeadLetter, Pending, names, version_of
 from mailgenius.cache.keys import Key
 from mailgenius.cache.policy import Region
 from mailgenius.errors import (
@@ -34,6 +34,7 @@ from mailgenius.errors import (
 )
 from mailgenius.link import Redis
 from mailgenius.link.calls_sync import Calls
+from mailgenius.link.safety import parsed_info, refusals
 from mailgenius.rt import threads as rt
 
 __all__ = ["WriteBehind"]

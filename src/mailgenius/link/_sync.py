@@ -70,6 +70,7 @@ class Redis(Calls):
         **chosen: Any,
     ) -> None:
         settings = chosen_settings(settings, chosen)
+        self.url = url  # as it was given, with its password
         servers, meters = parse_servers(url), Meters()
         self._listeners: list[Callable[[], object]] = [] if on_nodes is None else [on_nodes]
         self._on_connected = on_connected

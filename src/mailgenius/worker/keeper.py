@@ -1,0 +1,121 @@
+"""The keeper: a small process beside a worker, which renews its leases however long a handler holds the interpreter, and gives
+them back at once when the worker dies.
+
+Started by keeping.py as ``python -m mailgenius.worker.keeper``. Its standard input brings one line, a JSON object, and ends
+when the worker does; its standard output takes news, a JSON object a line: tokens that were ``lost``, ids of jobs that are
+to be ``cancelled``. Leases and states of jobs are in memory that both share (memory.py). A worker that is stopped (SIGSTOP)
+is not renewed: it does nothing, and others shall.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import mmap
+import os
+import select
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from mailgenius.config import RedisSettings
+from mailgenius.errors import MailgeniusError
+from mailgenius.link import Redis
+from mailgenius.queue.scripts import script
+from mailgenius.worker.memory import SharedStates
+
+__all__ = ["Keeper", "main"]
+
+_OFTEN = 2.0  # seconds between two beats at most, so that cancelled jobs are heard of
+_AGAIN = 0.25  # seconds between two tries while Redis is away
+
+
+class Keeper:
+    """``order``: url, settings, prefix, worker, pid, lease (seconds), slots, clock."""
+
+    def __init__(self, order: dict[str, Any], memory: mmap.mmap) -> None:
+        settings = msgspec.convert(order["settings"], RedisSettings)
+        self._redis = Redis(order["url"], settings=settings)
+        self._beat, self._back = self._redis.script(script("beat")), self._redis.script(script("back"))
+        self._keys = (order["prefix"] + "q",)
+        self._worker, self._pid, self._clock = order["worker"], order["pid"], order["clock"]
+        self._lease: float = order["lease"]
+        self._memory = SharedStates(memoryview(memory), order["slots"])
+        self._renewed = time.monotonic()
+
+    def run(self, life: list[int]) -> None:
+        """Until the worker has ended, which is when one of these can be read."""
+        every = min(self._lease / 3, _OFTEN)
+        wait = every
+        while not select.select(life, [], [], wait)[0]:
+            if _stopped(self._pid):
+                wait = 0.1
+                continue
+            try:
+                self._renew()
+                wait = every
+            except MailgeniusError:
+                wait = min(every, _AGAIN)
+        self._give_back()
+
+    def _renew(self) -> None:
+        tokens = self._memory.tokens()
+        if not tokens:
+            self._renewed = time.monotonic()
+            return
+        began = time.monotonic()
+        _, lost, cancelled = self._beat(
+            self._keys, (self._clock, self._worker, round(self._lease * 1000), *tokens), timeout=self._lease / 3
+        )
+        self._renewed = began
+        still = set(self._memory.tokens())
+        lost = [token.decode() for token in lost if token in still]  # the others were done meanwhile
+        if lost or cancelled:
+            news = {"lost": lost, "cancelled": [id.decode() for id in cancelled]}
+            with contextlib.suppress(BrokenPipeError):
+                os.write(1, json.dumps(news).encode() + b"\n")
+
+    def _give_back(self) -> None:
+        """All that the worker had, with what is known of it. Tries until the leases have ended by themselves."""
+        calls: list[tuple[Any, ...]] = [(lease.token, lease.begun, lease.done) for lease in self._memory.leases()]
+        calls.append((b"", b"", b""))
+        while calls and time.monotonic() < self._renewed + self._lease + _OFTEN:
+            try:
+                self._back(self._keys, (self._clock, self._worker, *calls[0]), timeout=2.0)
+                calls.pop(0)
+            except MailgeniusError:
+                time.sleep(_AGAIN)
+
+
+def _stopped(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1] == b"T"
+    except OSError:  # no such system, or no such process any more
+        return False
+
+
+def main() -> None:
+    # What ends the worker may be meant for all of its group or terminal: the keeper ends after it.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    line = b""
+    while not line.endswith(b"\n"):
+        more = os.read(0, 65536)
+        if not more:
+            sys.exit("the worker ended before it said what to keep")
+        line += more
+    order = json.loads(line)
+    life = [0]
+    with contextlib.suppress(AttributeError, OSError):  # other processes that the worker made may hold the pipe open
+        life.append(os.pidfd_open(order["pid"]))
+    if os.getppid() != order["pid"] and not Path(f"/proc/{order['pid']}").exists():
+        life = []
+    Keeper(order, mmap.mmap(order["memory"], 0)).run(life)
+
+
+if __name__ == "__main__":
+    main()
