@@ -245,6 +245,8 @@ class Core:
         if reply[7][:1] == b"A":
             self.solo = batch
         self._read(batch, frames, now)
+        if self.stopping:
+            self.back_all()
 
     def woken(self) -> None:
         """The server says that there is something to do. If it is not for us, we tell it, so that another one hears of it."""
