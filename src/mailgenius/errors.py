@@ -49,7 +49,8 @@ class QueueFull(MailgeniusError):
 
 
 class JobFailed(MailgeniusError):
-    """Raised by a handler: the job cannot succeed. It is not tried again, whatever its attempts."""
+    """Raised by a handler: the job cannot succeed. It is not tried again, whatever its attempts. Raised to who asks for the
+    result of a job that is dead: the text says why."""
 
 
 class JobRetry(MailgeniusError):
@@ -69,6 +70,10 @@ class JobTimeout(MailgeniusError, TimeoutError):
 
 class JobCancelled(MailgeniusError):
     """A job was removed while it ran. It is not tried again."""
+
+
+class ResultTimeout(MailgeniusError, TimeoutError):
+    """The job whose result was asked for has not ended yet."""
 
 
 class RedisUnavailable(MailgeniusError):

@@ -70,6 +70,8 @@ SHELLS: dict[str, str] = {
     "link/tcp": "sockets, files of certificates",
     "queue/producer_async": "connections, the clock",
     "queue/producer_sync": "connections, the clock",
+    "queue/results_async": "connections, the clock, tasks",
+    "queue/results_sync": "connections, the clock, threads",
     "queue/scripts": "files of scripts",
     "pool/_async": "connections",
     "pool/_sync": "connections",

@@ -3,7 +3,25 @@
 from ._async import AsyncQueue
 from ._sync import Queue
 from .added import Added
+from .event import Event
+from .limits import Limit
 from .options import Backoff
 from .policy import PROFILES, Policy
+from .states import STATES
+from .views import Counts, JobInfo, NameCounts, Page
 
-__all__ = ["PROFILES", "Added", "AsyncQueue", "Backoff", "Policy", "Queue"]
+__all__ = [
+    "PROFILES",
+    "STATES",
+    "Added",
+    "AsyncQueue",
+    "Backoff",
+    "Counts",
+    "Event",
+    "JobInfo",
+    "Limit",
+    "NameCounts",
+    "Page",
+    "Policy",
+    "Queue",
+]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from mailgenius.link import AsyncRedis
+from mailgenius.queue.changes_async import Changes
 from mailgenius.queue.policy import Policy
 from mailgenius.queue.producer_async import Producer
+from mailgenius.queue.results_async import Results
 
 __all__ = ["AsyncQueue"]
 
 
-class AsyncQueue(Producer):
+class AsyncQueue(Producer, Results, Changes):
     """``AsyncQueue(redis, "email-sending")``. ``policy``: how its jobs are treated; left out, that of a profile of the same
     name, else the defaults. ``timeout``: seconds that adding may take while Redis is away."""
 

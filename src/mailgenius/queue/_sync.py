@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from mailgenius.link import Redis
+from mailgenius.queue.changes_sync import Changes
 from mailgenius.queue.policy import Policy
 from mailgenius.queue.producer_sync import Producer
+from mailgenius.queue.results_sync import Results
 
 __all__ = ["Queue"]
 
 
-class Queue(Producer):
+class Queue(Producer, Results, Changes):
     """``Queue(redis, "email-sending")``. ``policy``: how its jobs are treated; left out, that of a profile of the same
     name, else the defaults. ``timeout``: seconds that adding may take while Redis is away."""
 

@@ -27,11 +27,10 @@ from mailgenius.errors import (
 )
 from mailgenius.link import Redis
 from mailgenius.queue.added import Added
+from mailgenius.queue.base_sync import Base
 from mailgenius.queue.frames import head
-from mailgenius.queue.names import prefix
 from mailgenius.queue.options import DEFAULT_PRIORITY, Backoff, Options, lane
-from mailgenius.queue.policy import Policy, policy_for
-from mailgenius.queue.scripts import script
+from mailgenius.queue.policy import Policy
 from mailgenius.rt import threads as rt
 
 __all__ = ["Producer"]
@@ -45,22 +44,18 @@ _AGAIN = frozenset({"BUSY", "READONLY", "LOADING", "TRYAGAIN", "MASTERDOWN", "NO
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Producer:
-    """The part of a queue that adds. ``timeout``: seconds after which adding gives up."""
+class Producer(Base):
+    """The part of a queue that adds."""
 
     def __init__(self, redis: Redis, name: str, policy: Policy | None, timeout: float) -> None:
-        self.redis, self.name, self.timeout = redis, name, timeout
-        self.policy = policy_for(name, policy)
-        self.prefix = prefix(name)
-        self._keys = (self.prefix + "q",)
+        super().__init__(redis, name, policy, timeout)
         self._attempt = redis.settings.timeout  # seconds of one try
-        self._add, self._put = redis.script(script("add")), redis.script(script("put"))
+        self._add, self._put = self._script("add"), self._script("put")
         self._together: rt.Together[str] = rt.Together(self._send, TOGETHER)
         self._puts: rt.Together[tuple[str, bool]] = rt.Together(self._send_puts, TOGETHER)
         self._callers: list[list[Any]] = []  # names of ours that no call is using, each with the number of its calls
         self._heads: dict[str, tuple[int, bytes]] = {}
         self._ahead = 0.0  # what the server's clock is ahead of ours, in milliseconds
-        self._clock = ""  # another time than the server's, for tests
 
     # -- what users call -----------------------------------------------------------------------------------------
 

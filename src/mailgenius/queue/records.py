@@ -35,6 +35,7 @@ _encode = msgspec.msgpack.Encoder().encode
 _done = msgspec.msgpack.Decoder(DoneRecord).decode
 _failure = msgspec.msgpack.Decoder(Failure).decode
 _STALLED = 1  # leases.lua: its worker died, and is named after it
+_CHILDREN = 2  # dead.lua: how many of its children failed
 
 
 def pack_done(record: DoneRecord) -> bytes:
@@ -54,4 +55,6 @@ def failure_of(data: bytes) -> Failure:
     if data[:1] == bytes((_STALLED,)):
         worker = data[1:].decode("utf-8", "replace")
         return Failure("Stalled", "its worker died while it ran, too many times", "", 0, worker, 0)
+    if data[:1] == bytes((_CHILDREN,)):
+        return Failure("ChildrenFailed", f"{data[1:].decode()} of its children failed", "", 0, "", 0)
     return _failure(data)

@@ -1,8 +1,9 @@
 -- Shared: jobs that failed for good. Needs lanes.lua, time.lua, events.lua, frames.lua.
--- A job that ends frees its unique key, unless that has a window of its own; and its parent learns of it.
-local function release(id)
+-- A job that ends frees its unique key, unless that has a window of its own; and its parent learns of it. dead: it may be
+-- let in once more, and then asks how many of its children failed.
+local function release(id, dead)
   call('SREM', P .. 'cancelled', id)
-  call('HDEL', P .. 'flow_failed', id)
+  if not dead then call('HDEL', P .. 'flow_failed', id) end
   local key = call('HGET', P .. 'unique_of', id)
   if key then
     call('HDEL', P .. 'unique_of', id)
@@ -34,6 +35,8 @@ local function forget_dead(ids)
   for i = 1, #ids do
     call('HDEL', P .. 'jobs', ids[i])
     call('HDEL', P .. 'errors', ids[i])
+    call('HDEL', P .. 'progress', ids[i])
+    call('HDEL', P .. 'flow_failed', ids[i])
     call('ZREM', P .. 'dead', ids[i])
   end
 end
@@ -46,7 +49,7 @@ local function bury(name, id, frame, why)
   call('HDEL', P .. 'where', id)
   local title = frame_name(frame)
   call('HINCRBY', P .. 'names', 'x' .. title, 1)
-  release(id)
+  release(id, true)
   child_ended(id, true)
   tell('failed', id, title)
   local keep = call('HMGET', P .. 'q', 'keep_dead', 'keep_dead_ms')

@@ -27,9 +27,11 @@ for at = 6, #ARGV, 10 do
     end
     if holder and ARGV[at + 8] == 'replace' and call('ZREM', P .. 'delayed', holder) == 1 then
       -- Only one that still waits for its time can be replaced: it gives its place to the new one (debounce).
+      local record = call('HGET', P .. 'jobs', holder)
       call('HDEL', P .. 'jobs', holder)
       call('HDEL', P .. 'unique_of', holder)
-      call('HINCRBY', P .. 'names', 'r' .. name, 1)
+      call('HDEL', P .. 'progress', holder)
+      call('HINCRBY', P .. 'names', 'r' .. frame_name(string.match(record, '\n(.*)$')), 1)
       holder = nil
     end
   end
