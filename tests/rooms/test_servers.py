@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from mailgenius import servers
 from mailgenius.errors import ServerError
 from mailgenius.servers import embedded_settings, postgres
 from mailgenius.servers._binaries import MAJOR
@@ -295,6 +296,28 @@ with postgres(sys.argv[1]) as server:
     assert server.pid != pid
 """
     subprocess.run([sys.executable, "-c", code, str(folder)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("kind", ["postgres", "valkey"])
+def test_opener_killed_before_its_keeper_speaks(new_folder, kind):
+    """The keeper finds nobody to report to, and goes on: for whoever opens the folder now, until he leaves."""
+    code = """
+import os, signal, subprocess, sys
+from mailgenius import servers
+class Last(subprocess.Popen):
+    def __init__(self, command, **how):
+        super().__init__(command, **how)
+        if any(str(word).endswith("_keeper.py") for word in command):
+            os.kill(os.getpid(), signal.SIGKILL)
+subprocess.Popen = Last
+getattr(servers, sys.argv[2])(sys.argv[1])
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(new_folder), kind], check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    with getattr(servers, kind)(new_folder) as server:
+        pid = server.pid
+        assert "_keeper.py" in Path(f"/proc/{keeper_of(pid)}/cmdline").read_text()
+    assert gone(pid, 0)
 
 
 def test_opener_killed_at_any_moment(new_folder):

@@ -119,7 +119,8 @@ def main(text: str) -> int:
         signal.signal(ignored, signal.SIG_IGN)
     state = dict(order["state"], pid=server.pid, started=server.started)
     write_state(order["state_file"], state, order["owner"])
-    print(json.dumps({"pid": server.pid, "started": server.started}), flush=True)
+    with contextlib.suppress(BrokenPipeError):  # who asked was killed meanwhile; the server may have other users
+        print(json.dumps({"pid": server.pid, "started": server.started}), flush=True)
     with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
         os.dup2(nowhere.fileno(), 1)
 

@@ -7,6 +7,7 @@ import fcntl
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -139,8 +140,10 @@ class ValkeyServer(Server):
         return program, release
 
     def _claim(self, data_fd: int, deadline: float) -> None:
-        # A killed server's child may still be rewriting the log.
-        if not wait_for(lambda: try_lock(data_fd, fcntl.LOCK_EX), max(0.0, min(10.0, deadline - time.monotonic()))):
+        # A killed server's child may still be rewriting the log, or a killed opener's keeper be about to start a server.
+        free = partial(try_lock, data_fd, fcntl.LOCK_EX)
+        wait_for(lambda: free() or self._keeper_lives(), max(0.0, min(10.0, deadline - time.monotonic())))
+        if not free():
             raise ServerError(
                 f"Another server, not known to mailgenius, works in {self._folder.data}. Stop it first (fuser -v"
                 f" '{self._folder.data}')."
