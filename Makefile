@@ -2,6 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Processes that the tests are spread over; 0: none but pytest's own.
+WORKERS ?= 2
+# Compiled anew by every process that the tests start, modules would take longer than many a test.
+unexport PYTHONDONTWRITEBYTECODE
 NATIVE := $(wildcard src/_native/*.pyx src/_native/*.pxi src/_native/*.pxd src/_native/CMakeLists.txt \
 	src/_native/kernels/*.c src/_native/kernels/*.h src/_native/kernels/simd/*.h)
 
@@ -29,7 +33,7 @@ demo: build  ## start an embedded PostgreSQL, import 100,000 leads, show what ha
 	$(BIN)/python -m benchmarks.demo
 
 test: build  ## all tests but the long ones
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: build  ## ruff, twins, mypy, stubtest
 	$(BIN)/ruff check .

@@ -23,6 +23,8 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipP
 import mailgenius
 from mailgenius.cache.django import close_all
 
+pytest_plugins = ["tests.alone"]
+
 ROOT = Path(__file__).parent
 LEADS = """\
 E-mail,First name,Last name,Company,Country,Birthday

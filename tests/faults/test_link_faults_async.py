@@ -53,6 +53,7 @@ async def fastest(redis: AsyncRedis) -> float:
     return best
 
 
+@pytest.mark.alone
 async def test_a_frozen_server_costs_one_timeout(own_server: ValkeyServer) -> None:
     async with AsyncRedis(own_server.url, timeout=0.05) as redis:
         await redis.call("SET", "a", "before")
@@ -69,6 +70,7 @@ async def test_a_frozen_server_costs_one_timeout(own_server: ValkeyServer) -> No
         assert await redis.call("GET", "a") == b"before"
 
 
+@pytest.mark.alone
 async def test_a_frozen_server_at_the_first_call(own_server: ValkeyServer) -> None:
     own_server.pause()
     async with AsyncRedis(own_server.url, timeout=0.05, connect_timeout=0.5) as redis:

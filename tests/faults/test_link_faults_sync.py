@@ -54,6 +54,7 @@ def fastest(redis: Redis) -> float:
     return best
 
 
+@pytest.mark.alone
 def test_a_frozen_server_costs_one_timeout(own_server: ValkeyServer) -> None:
     with Redis(own_server.url, timeout=0.05) as redis:
         redis.call("SET", "a", "before")
@@ -70,6 +71,7 @@ def test_a_frozen_server_costs_one_timeout(own_server: ValkeyServer) -> None:
         assert redis.call("GET", "a") == b"before"
 
 
+@pytest.mark.alone
 def test_a_frozen_server_at_the_first_call(own_server: ValkeyServer) -> None:
     own_server.pause()
     with Redis(own_server.url, timeout=0.05, connect_timeout=0.5) as redis:

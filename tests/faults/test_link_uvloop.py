@@ -38,8 +38,8 @@ def test_calls(test: Test, redis_server: ValkeyServer) -> None:
 @pytest.mark.parametrize(
     "test",
     [
-        faults.test_a_frozen_server_costs_one_timeout,
-        faults.test_a_frozen_server_at_the_first_call,
+        pytest.param(faults.test_a_frozen_server_costs_one_timeout, marks=pytest.mark.alone),
+        pytest.param(faults.test_a_frozen_server_at_the_first_call, marks=pytest.mark.alone),
         faults.test_a_server_that_is_not_there,
         faults.test_late_replies_reach_nobody_else,
         faults.test_a_restart,

@@ -118,6 +118,7 @@ def test_segments_are_filled_and_left() -> None:
     assert seen.add_many(keys).tolist() == list(range(3000))
 
 
+@pytest.mark.alone
 def test_keys_that_collide_in_naive_hashes_are_not_slow() -> None:
     """Bytes that cancel out in hashes without a secret, zeros of all lengths, one bit of difference."""
     hostile = [bytes(i) for i in range(3000)]

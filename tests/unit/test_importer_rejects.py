@@ -131,6 +131,7 @@ def test_places(tmp_path: Path) -> None:
             RejectsWriter(bad, [b"email"], COMMA)
 
 
+@pytest.mark.alone
 def test_sixty_thousand_rejects_are_quick(tmp_path: Path) -> None:
     raw = b'user123456@example,"Maria, Silva",+55 11 91234-5678,Acme,Rio'
     fields = raw.split(b",")
