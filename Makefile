@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-# Processes that the tests are spread over; 0: none but pytest's own.
+# Processes that the tests are spread over, in the order of their files: those of faults take longest, and come first.
+# 0: none but pytest's own.
 WORKERS ?= 2
 # Compiled anew by every process that the tests start, modules would take longer than many a test.
 unexport PYTHONDONTWRITEBYTECODE

@@ -21,7 +21,7 @@ from tests.conftest import REDIS_PROGRAMS
 from tests.redis_callers_async import Callers, cluster_url
 
 pytestmark = pytest.mark.timeout(60)
-SLOTS = min(30, int(os.environ.get("MG_FAULT_ROUNDS", "10")) // 2)  # that move, of either kind
+SLOTS = min(30, max(1, int(os.environ.get("MG_FAULT_ROUNDS", "10")) // 2))  # that move, of either kind
 VERSIONS = [name for name in REDIS_PROGRAMS if name in ("valkey-9", "redis-6.2")]
 
 
