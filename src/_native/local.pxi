@@ -67,6 +67,11 @@ cdef class LocalStore:
         cdef str text = <str>key if type(key) is str else as_text(key)
         return self.find(text, default, coarse() if self.clock is None else self.asked())
 
+    def named(self, name, key, default=None):
+        """``get(name(key), default)`` in one call."""
+        cdef object text = (<Namer>name).named(key) if type(name) is Namer else name(key)
+        return self.find(<str?>text, default, coarse() if self.clock is None else self.asked())
+
     def take(self, list keys not None, list names not None, dict found not None):
         """``get`` for many: puts the values that are fresh into ``found``, by key. ``names`` are the keys in this store.
         Gives the keys and the names of the others."""

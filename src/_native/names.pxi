@@ -54,6 +54,9 @@ cdef class Namer:
         self.start, self.other = start, other
 
     def __call__(self, key):
+        return self.named(key)
+
+    cdef object named(self, object key):
         cdef const char *text
         cdef Py_ssize_t n
         cdef int beyond = 0

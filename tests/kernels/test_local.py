@@ -8,10 +8,11 @@ import tracemalloc
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
-from mailgenius._native import LocalStore
+from mailgenius._native import LocalStore, Namer
 
 ENTRY = 272  # bytes of an entry without its key and value
 
@@ -37,6 +38,23 @@ def test_none_is_a_value() -> None:
     store.put("a", None, 0, 60)
     assert store.get("a", "none") is None
     assert store.look("b") is None
+
+
+def test_named_is_get_of_the_name() -> None:
+    store = LocalStore(1 << 20)
+    store.put("r:5", "five", 10, 60)
+    store.put("r:a", "letter", 10, 60)
+    names: list[Callable[[Any], str]] = [Namer("r:", str), lambda key: f"r:{key}"]
+    for name in names:
+        assert store.named(name, 5) == "five"
+        assert store.named(name, "a", 1) == "letter"
+        assert store.named(name, 6) is None
+        assert store.named(name, "b", "other") == "other"
+    with pytest.raises(ZeroDivisionError):
+        store.named(lambda key: str(1 // key), 0)
+    with pytest.raises(TypeError):
+        store.named(lambda key: key, 1)
+    assert store.stats()["hits"] == 4
 
 
 def test_keys_are_text_or_its_bytes() -> None:

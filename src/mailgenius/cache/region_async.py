@@ -65,16 +65,15 @@ class AsyncRegionCache:
 
     def peek(self, key: Key, default: Any = None) -> Any:
         """The value if it is in this process and fresh; nothing is asked. Some 150 ns."""
-        return self._shared.local.get(self._name(key), default)
+        return self._shared.local.named(self._name, key, default)
 
     async def get(self, key: Key, default: Any = MISS) -> Any:
         """The value while it is fresh, else ``default``. A cached ``None`` is ``None``."""
         shared = self._shared
-        name = self._name(key)
         local = shared.local
-        value = local.get(name, MISS)
-        if value is not MISS:
+        if shared.keeps and (value := local.named(self._name, key, MISS)) is not MISS:
             return value
+        name = self._name(key)
         if shared.owed.any and (value := shared.wanted(name)) is not MISS:
             return default if value is DOWN else value
         ticket = local.begin()
@@ -339,16 +338,13 @@ class AsyncRegionCache:
         ``tags``: see ``invalidate_tag``. ``ttl``: seconds, instead of the policy's. Raises what ``load`` raises, unless
         the policy has a stale value to serve; ``LoadTimeout``, ``LoadFailed``.
         """
-        name = self._name(key)
-        value: Any = self._shared.local.get(name, MISS)
+        shared = self._shared
+        value: Any = shared.local.named(self._name, key, MISS)
         if value is not MISS:
             return value  # type: ignore[no-any-return]
         names = [self._tag(tag) for tag in tags] if tags else ()
-
-        async def do() -> _T:
-            return await load(key)
-
-        return await obtain(self._shared, name, do, names, ttl)  # type: ignore[no-any-return]
+        do = functools.partial(load, key)
+        return await obtain(shared, self._name(key), do, names, ttl)  # type: ignore[no-any-return]
 
     async def get_or_load_many(
         self,
