@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from .leads import AsyncLeads, Attribute, Lead, Leads, Segment
     from .link import AsyncRedis, Redis
     from .pool import AsyncPool, Pool
+    from .queue import AsyncQueue, Queue
 
 _HOMES = {
     "AsyncCache": "cache",
@@ -43,6 +44,7 @@ _HOMES = {
     "AsyncLeads": "leads",
     "AsyncMailgenius": "app",
     "AsyncPool": "pool",
+    "AsyncQueue": "queue",
     "AsyncRedis": "link",
     "Attribute": "leads",
     "Cache": "cache",
@@ -58,6 +60,7 @@ _HOMES = {
     "Lead": "leads",
     "Leads": "leads",
     "Pool": "pool",
+    "Queue": "queue",
     "Redis": "link",
     "Segment": "leads",
     "validate_email": "address",
@@ -70,6 +73,7 @@ __all__ = [
     "AsyncLeads",
     "AsyncMailgenius",
     "AsyncPool",
+    "AsyncQueue",
     "AsyncRedis",
     "Attribute",
     "Cache",
@@ -91,6 +95,7 @@ __all__ = [
     "OutcomeUnknown",
     "Pool",
     "QueryTimeout",
+    "Queue",
     "Redis",
     "RedisOutcomeUnknown",
     "RedisRefused",

@@ -57,6 +57,8 @@ SHELLS: dict[str, str] = {
     "link/calls_sync": "connections, the clock",
     "link/cluster_async": "connections, the clock, tasks",
     "link/cluster_sync": "connections, the clock, threads",
+    "link/durable_async": "connections, the clock",
+    "link/durable_sync": "connections, the clock",
     "link/effort_async": "the clock, tasks",
     "link/effort_sync": "the clock, threads",
     "link/jobs_async": "connections, the clock",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import mailgenius
+import mailgenius.queue
 from mailgenius import ConfigError, DatabaseUnavailable, NotFound, SchemaError
 from mailgenius.leads import migrations
 from mailgenius.servers import ValkeyServer
@@ -130,6 +131,17 @@ def test_the_cache_of_an_embedded_valkey(home: str, database: str) -> None:
         assert lead.get_or_load(1, load) == "loaded"
         with mailgenius.open(database, home=home) as second:
             assert second.cache.region("lead").get(1) == "loaded"
+
+
+def test_queues_share_the_link_of_the_cache(home: str, database: str) -> None:
+    with mailgenius.open(database, home=home) as mg:
+        queue = mg.queue("email-sending")
+        assert queue is mg.queue("email-sending")
+        assert queue.policy.attempts == 5
+        assert queue.redis is mg.redis
+        assert queue.add("send-email", {"lead_id": 1})  # the embedded server is a safe one
+        assert (queue.counts()).waiting == 1
+        assert mg.queue("other", policy=mailgenius.queue.Policy(attempts=1)).policy.attempts == 1
 
 
 def test_the_cache_of_a_given_redis(database: str, redis_server: ValkeyServer) -> None:

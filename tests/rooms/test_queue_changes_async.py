@@ -15,7 +15,7 @@ from tests.queue_hand_async import Hand
 
 async def test_remove_takes_a_job_from_wherever_it_is(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         many = list(await queue.add_many("a", range(4)))
         later = await queue.add("a", 9, delay=100)
         once = await queue.add("a", 10, unique="k", delay=100)
@@ -39,7 +39,7 @@ async def test_remove_takes_a_job_from_wherever_it_is(redis_versions: ValkeyServ
 
 async def test_failed_jobs_start_anew(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         await queue.add_many("a", range(450), priority=2, group="example.com")
         while jobs := await hand.lease(500):
             await hand.failed(*jobs)
@@ -58,7 +58,7 @@ async def test_failed_jobs_start_anew(redis_versions: ValkeyServer) -> None:
 
 async def test_attempts_are_kept_on_request(redis_server: ValkeyServer) -> None:
     async with AsyncRedis(redis_server.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         await queue.add("a", 1)
         (job,) = await hand.lease()
         job.data = job.data[:1] + b"\x03" + job.data[2:]
@@ -70,7 +70,7 @@ async def test_attempts_are_kept_on_request(redis_server: ValkeyServer) -> None:
 
 async def test_delayed_jobs_start_now(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         early = await queue.add("a", "early", delay=100, priority=9)
         await queue.add("a", "late", at=datetime.now(UTC) + timedelta(days=1))
         assert await queue.promote([early, "5-999"]) == 1
@@ -80,7 +80,7 @@ async def test_delayed_jobs_start_now(redis_versions: ValkeyServer) -> None:
 
 async def test_a_paused_queue_gives_nothing(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         await queue.add_many("a", range(3), group="a")
         await queue.add_many("a", range(3, 6), group="b")
         assert await queue.pause()
@@ -100,7 +100,7 @@ async def test_a_paused_queue_gives_nothing(redis_versions: ValkeyServer) -> Non
 
 async def test_drain_takes_all_that_waits(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         await queue.add_many("a", range(2600))
         await queue.add_many("b", range(50), group="g")
         await queue.remove([(await queue.page("waiting", 1)).jobs[0].id])
@@ -122,7 +122,7 @@ async def test_drain_takes_all_that_waits(redis_versions: ValkeyServer) -> None:
 
 async def test_clean_forgets_what_has_ended(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         await queue.add_many("a", range(500))
         jobs = await hand.lease(500)
         await hand.failed(*jobs[:450])
@@ -142,7 +142,7 @@ async def test_clean_forgets_what_has_ended(redis_versions: ValkeyServer) -> Non
 
 async def test_limits_of_the_queue_and_its_groups(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         for group in ("a", "b", "c"):
             await queue.add_many("a", range(10), group=group)
         await queue.limit(3, 3600)
@@ -167,7 +167,7 @@ async def test_limits_of_the_queue_and_its_groups(redis_versions: ValkeyServer) 
 
 async def test_replacing_a_job_counts_the_one_that_gives_way(redis_server: ValkeyServer) -> None:
     async with AsyncRedis(redis_server.url) as redis:
-        queue = AsyncQueue(redis, "q")
+        queue = AsyncQueue(redis, "q", unsafe=True)
         old = await queue.add("old", 1, delay=100, unique="k")
         new = await queue.add("new", 2, delay=200, unique="k", replace=True)
         assert old != new

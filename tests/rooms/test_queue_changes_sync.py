@@ -16,7 +16,7 @@ from tests.queue_hand_sync import Hand
 
 def test_remove_takes_a_job_from_wherever_it_is(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         many = list(queue.add_many("a", range(4)))
         later = queue.add("a", 9, delay=100)
         once = queue.add("a", 10, unique="k", delay=100)
@@ -40,7 +40,7 @@ def test_remove_takes_a_job_from_wherever_it_is(redis_versions: ValkeyServer) ->
 
 def test_failed_jobs_start_anew(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         queue.add_many("a", range(450), priority=2, group="example.com")
         while jobs := hand.lease(500):
             hand.failed(*jobs)
@@ -59,7 +59,7 @@ def test_failed_jobs_start_anew(redis_versions: ValkeyServer) -> None:
 
 def test_attempts_are_kept_on_request(redis_server: ValkeyServer) -> None:
     with Redis(redis_server.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         queue.add("a", 1)
         (job,) = hand.lease()
         job.data = job.data[:1] + b"\x03" + job.data[2:]
@@ -71,7 +71,7 @@ def test_attempts_are_kept_on_request(redis_server: ValkeyServer) -> None:
 
 def test_delayed_jobs_start_now(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         early = queue.add("a", "early", delay=100, priority=9)
         queue.add("a", "late", at=datetime.now(UTC) + timedelta(days=1))
         assert queue.promote([early, "5-999"]) == 1
@@ -81,7 +81,7 @@ def test_delayed_jobs_start_now(redis_versions: ValkeyServer) -> None:
 
 def test_a_paused_queue_gives_nothing(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         queue.add_many("a", range(3), group="a")
         queue.add_many("a", range(3, 6), group="b")
         assert queue.pause()
@@ -101,7 +101,7 @@ def test_a_paused_queue_gives_nothing(redis_versions: ValkeyServer) -> None:
 
 def test_drain_takes_all_that_waits(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         queue.add_many("a", range(2600))
         queue.add_many("b", range(50), group="g")
         queue.remove([(queue.page("waiting", 1)).jobs[0].id])
@@ -123,7 +123,7 @@ def test_drain_takes_all_that_waits(redis_versions: ValkeyServer) -> None:
 
 def test_clean_forgets_what_has_ended(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         queue.add_many("a", range(500))
         jobs = hand.lease(500)
         hand.failed(*jobs[:450])
@@ -143,7 +143,7 @@ def test_clean_forgets_what_has_ended(redis_versions: ValkeyServer) -> None:
 
 def test_limits_of_the_queue_and_its_groups(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         for group in ("a", "b", "c"):
             queue.add_many("a", range(10), group=group)
         queue.limit(3, 3600)
@@ -168,7 +168,7 @@ def test_limits_of_the_queue_and_its_groups(redis_versions: ValkeyServer) -> Non
 
 def test_replacing_a_job_counts_the_one_that_gives_way(redis_server: ValkeyServer) -> None:
     with Redis(redis_server.url) as redis:
-        queue = Queue(redis, "q")
+        queue = Queue(redis, "q", unsafe=True)
         old = queue.add("old", 1, delay=100, unique="k")
         new = queue.add("new", 2, delay=200, unique="k", replace=True)
         assert old != new

@@ -31,7 +31,7 @@ async def ids(queue: AsyncQueue, state: StateName, limit: int, name: str = "") -
 
 async def test_counts_say_what_is_there_and_what_has_been(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         counts = await queue.counts()
         assert (counts.waiting, counts.active, counts.names, counts.paused) == (0, 0, {}, False)
         await queue.add_many("a", range(10))
@@ -49,7 +49,7 @@ async def test_counts_say_what_is_there_and_what_has_been(redis_versions: Valkey
 
 async def test_pages_of_waiting_jobs_are_in_order_and_whole(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         expected = [str(id) for id in await queue.add_many("urgent", range(5), priority=1)]
         expected += list(await queue.add_many("plain", range(2500)))
         for group in ("b", "a"):
@@ -68,7 +68,7 @@ async def test_pages_of_waiting_jobs_are_in_order_and_whole(redis_versions: Valk
 
 async def test_pages_of_jobs_in_sorted_sets_take_equal_times(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         when = datetime.now(UTC) + timedelta(hours=1)
         delayed = sorted([await queue.add("later", n, at=when) for n in range(25)])
         assert await ids(queue, "delayed", 4) == delayed
@@ -94,7 +94,7 @@ async def test_pages_of_jobs_in_sorted_sets_take_equal_times(redis_versions: Val
 
 async def test_active_and_done_jobs(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand, other = AsyncQueue(redis, "q"), Hand(redis, "q"), Hand(redis, "q", "other")
+        queue, hand, other = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q"), Hand(redis, "q", "other")
         added = list(await queue.add_many("a", range(60)))
         mine = await hand.lease(20)
         theirs = await other.lease(20)
@@ -110,7 +110,7 @@ async def test_active_and_done_jobs(redis_versions: ValkeyServer) -> None:
 
 async def test_show_tells_what_is_known_of_a_job(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         assert await queue.show("5-1") is None
         id = await queue.add("a", {"lead": 1}, keep_result=60, group="example.com")
         job = await queue.show(id)
@@ -141,7 +141,7 @@ async def test_show_tells_what_is_known_of_a_job(redis_versions: ValkeyServer) -
 
 async def test_a_job_that_nobody_can_read_is_shown_all_the_same(redis_server: ValkeyServer) -> None:
     async with AsyncRedis(redis_server.url) as redis:
-        queue = AsyncQueue(redis, "q")
+        queue = AsyncQueue(redis, "q", unsafe=True)
         id = await queue.add("a", 1)
         chunk = queue.prefix + "c:5:0"
         data = await redis.call("LINDEX", chunk, 0)
@@ -153,7 +153,7 @@ async def test_a_job_that_nobody_can_read_is_shown_all_the_same(redis_server: Va
 
 async def test_a_result_can_be_waited_for(redis_versions: ValkeyServer) -> None:
     async with AsyncRedis(redis_versions.url) as redis:
-        queue, hand = AsyncQueue(redis, "q"), Hand(redis, "q")
+        queue, hand = AsyncQueue(redis, "q", unsafe=True), Hand(redis, "q")
         many = list(await queue.add_many("a", range(3), keep_result=60))
         with pytest.raises(ResultTimeout, match="is waiting after 0 s"):
             await queue.result(many[0])
@@ -174,7 +174,7 @@ async def test_a_result_can_be_waited_for(redis_versions: ValkeyServer) -> None:
 
 async def test_what_cannot_be_asked_is_refused(redis_server: ValkeyServer) -> None:
     async with AsyncRedis(redis_server.url) as redis:
-        queue = AsyncQueue(redis, "q")
+        queue = AsyncQueue(redis, "q", unsafe=True)
         with pytest.raises(ConfigError, match=r"\$.queue.page.state: 'gone' is none of waiting"):
             await queue.page("gone")  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=r"\$.queue.page.limit: 0 is out of range"):

@@ -32,7 +32,7 @@ def ids(queue: Queue, state: StateName, limit: int, name: str = "") -> list[str]
 
 def test_counts_say_what_is_there_and_what_has_been(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         counts = queue.counts()
         assert (counts.waiting, counts.active, counts.names, counts.paused) == (0, 0, {}, False)
         queue.add_many("a", range(10))
@@ -50,7 +50,7 @@ def test_counts_say_what_is_there_and_what_has_been(redis_versions: ValkeyServer
 
 def test_pages_of_waiting_jobs_are_in_order_and_whole(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         expected = [str(id) for id in queue.add_many("urgent", range(5), priority=1)]
         expected += list(queue.add_many("plain", range(2500)))
         for group in ("b", "a"):
@@ -69,7 +69,7 @@ def test_pages_of_waiting_jobs_are_in_order_and_whole(redis_versions: ValkeyServ
 
 def test_pages_of_jobs_in_sorted_sets_take_equal_times(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         when = datetime.now(UTC) + timedelta(hours=1)
         delayed = sorted([queue.add("later", n, at=when) for n in range(25)])
         assert ids(queue, "delayed", 4) == delayed
@@ -95,7 +95,7 @@ def test_pages_of_jobs_in_sorted_sets_take_equal_times(redis_versions: ValkeySer
 
 def test_active_and_done_jobs(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand, other = Queue(redis, "q"), Hand(redis, "q"), Hand(redis, "q", "other")
+        queue, hand, other = Queue(redis, "q", unsafe=True), Hand(redis, "q"), Hand(redis, "q", "other")
         added = list(queue.add_many("a", range(60)))
         mine = hand.lease(20)
         theirs = other.lease(20)
@@ -111,7 +111,7 @@ def test_active_and_done_jobs(redis_versions: ValkeyServer) -> None:
 
 def test_show_tells_what_is_known_of_a_job(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         assert queue.show("5-1") is None
         id = queue.add("a", {"lead": 1}, keep_result=60, group="example.com")
         job = queue.show(id)
@@ -142,7 +142,7 @@ def test_show_tells_what_is_known_of_a_job(redis_versions: ValkeyServer) -> None
 
 def test_a_job_that_nobody_can_read_is_shown_all_the_same(redis_server: ValkeyServer) -> None:
     with Redis(redis_server.url) as redis:
-        queue = Queue(redis, "q")
+        queue = Queue(redis, "q", unsafe=True)
         id = queue.add("a", 1)
         chunk = queue.prefix + "c:5:0"
         data = redis.call("LINDEX", chunk, 0)
@@ -154,7 +154,7 @@ def test_a_job_that_nobody_can_read_is_shown_all_the_same(redis_server: ValkeySe
 
 def test_a_result_can_be_waited_for(redis_versions: ValkeyServer) -> None:
     with Redis(redis_versions.url) as redis:
-        queue, hand = Queue(redis, "q"), Hand(redis, "q")
+        queue, hand = Queue(redis, "q", unsafe=True), Hand(redis, "q")
         many = list(queue.add_many("a", range(3), keep_result=60))
         with pytest.raises(ResultTimeout, match="is waiting after 0 s"):
             queue.result(many[0])
@@ -175,7 +175,7 @@ def test_a_result_can_be_waited_for(redis_versions: ValkeyServer) -> None:
 
 def test_what_cannot_be_asked_is_refused(redis_server: ValkeyServer) -> None:
     with Redis(redis_server.url) as redis:
-        queue = Queue(redis, "q")
+        queue = Queue(redis, "q", unsafe=True)
         with pytest.raises(ConfigError, match=r"\$.queue.page.state: 'gone' is none of waiting"):
             queue.page("gone")  # type: ignore[arg-type]
         with pytest.raises(ConfigError, match=r"\$.queue.page.limit: 0 is out of range"):

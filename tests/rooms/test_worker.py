@@ -34,7 +34,7 @@ class Mail(msgspec.Struct):
 @contextlib.asynccontextmanager
 async def queue_on(server: ValkeyServer, policy: Policy = QUICK) -> AsyncIterator[AsyncQueue]:
     async with AsyncRedis(server.url) as redis:
-        yield AsyncQueue(redis, "mail", policy=policy)
+        yield AsyncQueue(redis, "mail", policy=policy, unsafe=True)
 
 
 @contextlib.asynccontextmanager

@@ -28,7 +28,7 @@ def journal(path: str, text: str) -> None:
 
 async def main(url: str, name: str, path: str, *flags: str) -> None:
     async with AsyncRedis(url) as redis:
-        queue = AsyncQueue(redis, name, policy=Policy(lease=LEASE, attempts=2))
+        queue = AsyncQueue(redis, name, policy=Policy(lease=LEASE, attempts=2), unsafe=True)
         worker = Worker(queue, unsafe=True, keeper="no-keeper" not in flags, concurrency=4)
 
         @worker.handler("note")

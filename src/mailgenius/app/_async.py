@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from mailgenius.cache import AsyncCache
     from mailgenius.importer import AsyncImporter
+    from mailgenius.link import AsyncRedis
+    from mailgenius.queue import AsyncQueue, Policy
     from mailgenius.servers import PostgresServer
 
 
@@ -56,7 +58,7 @@ async def _opened(settings: Settings, migrate: bool | None) -> AsyncMailgenius:
 
 
 class AsyncMailgenius:
-    """A database with its leads, importer and cache. Made by ``open_async``."""
+    """A database with its leads, importer, cache and queues. Made by ``open_async``."""
 
     def __init__(
         self,
@@ -71,7 +73,9 @@ class AsyncMailgenius:
         self.leads = AsyncLeads(pool)
         self._closing = closing
         self._importer: AsyncImporter | None = None
+        self._redis: AsyncRedis | None = None
         self._cache: AsyncCache | None = None
+        self._queues: dict[str, AsyncQueue] = {}
 
     @property
     def importer(self) -> AsyncImporter:
@@ -84,11 +88,10 @@ class AsyncMailgenius:
         return self._importer
 
     @property
-    def cache(self) -> AsyncCache:
-        """The cache, with the six regions of ``SOURCE_REGIONS``. Without a Redis URL, the embedded Valkey of the data
+    def redis(self) -> AsyncRedis:
+        """The connection to Redis that the cache and the queues share. Without a URL, the embedded Valkey of the data
         folder is started (or joined) when this is first used, which takes some tenths of a second."""
-        if self._cache is None:
-            from mailgenius.cache import SOURCE_REGIONS, AsyncCache
+        if self._redis is None:
             from mailgenius.link import AsyncRedis
 
             url = self.settings.redis_url
@@ -97,12 +100,31 @@ class AsyncMailgenius:
                 self._closing.push_async_callback(rt.blocking, server.close)
                 server.start()
                 url = server.url
-            redis = AsyncRedis(url, settings=self.settings.redis)
-            self._closing.push_async_callback(redis.close)
-            self._cache = AsyncCache(redis, SOURCE_REGIONS.values(), settings=self.settings.cache)
+            self._redis = AsyncRedis(url, settings=self.settings.redis)
+            self._closing.push_async_callback(self._redis.close)
+        return self._redis
+
+    @property
+    def cache(self) -> AsyncCache:
+        """The cache, with the six regions of ``SOURCE_REGIONS``."""
+        if self._cache is None:
+            from mailgenius.cache import SOURCE_REGIONS, AsyncCache
+
+            self._cache = AsyncCache(self.redis, SOURCE_REGIONS.values(), settings=self.settings.cache)
             self._closing.push_async_callback(self._cache.close)
             self._cache.start()
         return self._cache
+
+    def queue(self, name: str, *, policy: Policy | None = None, unsafe: bool = False) -> AsyncQueue:
+        """The queue of a name. ``policy``: how its jobs are treated, that of its profile or the defaults if left out.
+        ``unsafe``: also on a Redis that may evict or lose jobs."""
+        from mailgenius.queue import AsyncQueue
+
+        if policy is not None or unsafe:
+            return AsyncQueue(self.redis, name, policy=policy, unsafe=unsafe)
+        if name not in self._queues:
+            self._queues[name] = AsyncQueue(self.redis, name)
+        return self._queues[name]
 
     async def migrate(self) -> list[Migration]:
         """Brings the schema up to date; the migrations applied now."""

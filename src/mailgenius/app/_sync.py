@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from mailgenius.cache import Cache
     from mailgenius.importer import Importer
+    from mailgenius.link import Redis
+    from mailgenius.queue import Policy, Queue
     from mailgenius.servers import PostgresServer
 
 
@@ -57,7 +59,7 @@ def _opened(settings: Settings, migrate: bool | None) -> Mailgenius:
 
 
 class Mailgenius:
-    """A database with its leads, importer and cache. Made by ``open``."""
+    """A database with its leads, importer, cache and queues. Made by ``open``."""
 
     def __init__(
         self,
@@ -72,7 +74,9 @@ class Mailgenius:
         self.leads = Leads(pool)
         self._closing = closing
         self._importer: Importer | None = None
+        self._redis: Redis | None = None
         self._cache: Cache | None = None
+        self._queues: dict[str, Queue] = {}
 
     @property
     def importer(self) -> Importer:
@@ -85,11 +89,10 @@ class Mailgenius:
         return self._importer
 
     @property
-    def cache(self) -> Cache:
-        """The cache, with the six regions of ``SOURCE_REGIONS``. Without a Redis URL, the embedded Valkey of the data
+    def redis(self) -> Redis:
+        """The connection to Redis that the cache and the queues share. Without a URL, the embedded Valkey of the data
         folder is started (or joined) when this is first used, which takes some tenths of a second."""
-        if self._cache is None:
-            from mailgenius.cache import SOURCE_REGIONS, Cache
+        if self._redis is None:
             from mailgenius.link import Redis
 
             url = self.settings.redis_url
@@ -98,12 +101,31 @@ class Mailgenius:
                 self._closing.callback(rt.blocking, server.close)
                 server.start()
                 url = server.url
-            redis = Redis(url, settings=self.settings.redis)
-            self._closing.callback(redis.close)
-            self._cache = Cache(redis, SOURCE_REGIONS.values(), settings=self.settings.cache)
+            self._redis = Redis(url, settings=self.settings.redis)
+            self._closing.callback(self._redis.close)
+        return self._redis
+
+    @property
+    def cache(self) -> Cache:
+        """The cache, with the six regions of ``SOURCE_REGIONS``."""
+        if self._cache is None:
+            from mailgenius.cache import SOURCE_REGIONS, Cache
+
+            self._cache = Cache(self.redis, SOURCE_REGIONS.values(), settings=self.settings.cache)
             self._closing.callback(self._cache.close)
             self._cache.start()
         return self._cache
+
+    def queue(self, name: str, *, policy: Policy | None = None, unsafe: bool = False) -> Queue:
+        """The queue of a name. ``policy``: how its jobs are treated, that of its profile or the defaults if left out.
+        ``unsafe``: also on a Redis that may evict or lose jobs."""
+        from mailgenius.queue import Queue
+
+        if policy is not None or unsafe:
+            return Queue(self.redis, name, policy=policy, unsafe=unsafe)
+        if name not in self._queues:
+            self._queues[name] = Queue(self.redis, name)
+        return self._queues[name]
 
     def migrate(self) -> list[Migration]:
         """Brings the schema up to date; the migrations applied now."""

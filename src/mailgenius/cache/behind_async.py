@@ -32,8 +32,7 @@ from mailgenius.errors import (
     WriteBehindFull,
 )
 from mailgenius.link import AsyncRedis
-from mailgenius.link.safety import parsed_info, refusals
-from mailgenius.link.calls_async import Calls
+from mailgenius.link.durable_async import Disk
 from mailgenius.rt import aio as rt
 
 __all__ = ["AsyncWriteBehind"]
@@ -83,10 +82,7 @@ class AsyncWriteBehind:
         self._live = round(region.ttl * 1000)
         self._namers: dict[str | int | None, Callable[[Key], str]] = {}
         self._checked = unsafe and not durable
-        self._always = False  # the server syncs before it answers
-        self._server = ""  # its run_id: another one after each start
-        self._lock = rt.Lock()
-        self._begun = self._done = 0  # rounds of WAITAOF
+        self._disk = Disk(redis, self.names.log, self.names.synced)
 
     # -- writing -------------------------------------------------------------------------------------------------
 
@@ -150,12 +146,12 @@ class AsyncWriteBehind:
         pause, unknown, why = _FIRST, False, ""
         while True:
             reply = None
-            server = self._server  # the one that is known now, or a later one, will accept it
+            server = self._disk.server  # the one that is known now, or a later one, will accept it
             try:
                 reply = await self._together((name, meta, data))
                 if reply:
-                    if self._durable and not self._always:
-                        await self._synced(server, began + seconds)
+                    if self._durable:
+                        await self._disk.synced(server, began + seconds)
                     return version_of(reply)
             except RedisUnavailable as error:
                 unknown = unknown or reply is not None or isinstance(error, RedisTimeout | RedisOutcomeUnknown)
@@ -198,24 +194,6 @@ class AsyncWriteBehind:
         """What was sent in this epoch and not answered is not to be carried out later than what comes next."""
         if self._epoch == epoch:
             self._epoch = epoch + 1
-
-    async def _synced(self, server: str, deadline: float) -> None:
-        """Until all that this run of the server has answered is on its disk. Callers of one moment share a round."""
-        wanted = self._begun + 1
-        async with self._lock:
-            if self._done < wanted:
-                self._begun += 1
-                this = self._begun
-                left = max(deadline - monotonic(), 0.001)
-                async with (await self._redis.node_of(self.names.log)).dedicated() as own:
-                    # A write of this connection that comes after all of theirs: what WAITAOF waits for is its own.
-                    info, _ = await own.calls([("INFO", "server"), ("SET", self.names.synced, this)])
-                    local, _ = await own.call("WAITAOF", 1, 0, max(1, int(left * 1000)), timeout=left + 1.0)
-                if not local:
-                    raise RedisOutcomeUnknown("it was accepted, and was not on the disk in time")
-                self._server, self._done = parsed_info(info)["run_id"], this
-            if self._server != server:
-                raise RedisOutcomeUnknown("it was accepted, and then the server was started anew")
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
@@ -291,27 +269,10 @@ class AsyncWriteBehind:
     async def check(self) -> None:
         """Raises ``ConfigError`` if the server may evict or lose what waits, with what to set; unless ``unsafe``. The first
         write does this."""
-        node = await self._redis.node_of(self.names.log)
-        memory, persistence = await node.calls([("INFO", "memory"), ("INFO", "persistence")])
-        info = parsed_info(memory) | parsed_info(persistence)
-        fsync, waitaof = None, False
-        if self._durable:
-            fsync = await self._setting(node, "appendfsync")
-            waitaof = bool((await node.call("COMMAND", "INFO", "WAITAOF"))[0])
-            self._always = fsync == "always"
-            self._server = parsed_info(await node.call("INFO", "server"))["run_id"]
-        found = refusals(info, fsync, self._durable, waitaof)
+        found = await self._disk.refusals(self._durable)
         if found and not self._unsafe:
             raise ConfigError(
                 f"$.cache.{self.region.name}: this Redis is not safe for write-behind, since {'; and '.join(found)}."
                 " unsafe=True takes it all the same."
             )
         self._checked = True
-
-    async def _setting(self, node: Calls, name: str) -> str | None:
-        try:
-            found = await node.call("CONFIG", "GET", name)
-        except RedisRefused:  # hosted ones refuse it
-            return None
-        values = list(found.values()) if isinstance(found, dict) else found[1::2]
-        return values[0].decode() if values else None

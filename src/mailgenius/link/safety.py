@@ -6,7 +6,7 @@ __all__ = ["parsed_info", "refusals"]
 
 
 def refusals(info: dict[str, str], fsync: str | None, durable: bool, waitaof: bool) -> list[str]:
-    """Why what waits is not safe on a server with this INFO, each with what to set; empty if they are. ``fsync``: the setting
+    """Why what waits is not safe on a server with this INFO, each with what to set; empty if it is. ``fsync``: the setting
     appendfsync, None if the server does not tell."""
     found = []
     policy = info.get("maxmemory_policy", "noeviction")

@@ -13,10 +13,19 @@ __all__ = ["AsyncQueue"]
 
 class AsyncQueue(Producer, Results, Changes):
     """``AsyncQueue(redis, "email-sending")``. ``policy``: how its jobs are treated; left out, that of a profile of the same
-    name, else the defaults. ``timeout``: seconds that adding may take while Redis is away."""
+    name, else the defaults. ``timeout``: seconds that adding may take while Redis is away. ``unsafe``: also on a Redis that
+    may evict or lose jobs, which is refused otherwise when it is first used. Safe to share as ``redis`` is."""
 
-    def __init__(self, redis: AsyncRedis, name: str, *, policy: Policy | None = None, timeout: float = 5.0) -> None:
-        super().__init__(redis, name, policy, timeout)
+    def __init__(
+        self,
+        redis: AsyncRedis,
+        name: str,
+        *,
+        policy: Policy | None = None,
+        timeout: float = 5.0,
+        unsafe: bool = False,
+    ) -> None:
+        super().__init__(redis, name, policy, timeout, unsafe)
 
     def __repr__(self) -> str:
         return f"<AsyncQueue {self.name!r}>"

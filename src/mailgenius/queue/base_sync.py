@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mailgenius.errors import RedisOutcomeUnknown
+from mailgenius.errors import ConfigError, RedisOutcomeUnknown
 from mailgenius.link import Redis
+from mailgenius.link.durable_sync import Disk
 from mailgenius.link.scripts_sync import Script
 from mailgenius.queue.names import prefix
 from mailgenius.queue.policy import Policy, policy_for
@@ -16,21 +17,51 @@ __all__ = ["Base"]
 
 
 class Base:
-    """``timeout``: seconds after which adding gives up."""
+    """``timeout``: seconds after which adding gives up. ``unsafe``: also on a server that may lose or evict jobs."""
 
-    def __init__(self, redis: Redis, name: str, policy: Policy | None, timeout: float) -> None:
+    def __init__(self, redis: Redis, name: str, policy: Policy | None, timeout: float, unsafe: bool) -> None:
         self.redis, self.name, self.timeout = redis, name, timeout
         self.policy = policy_for(name, policy)
         self.prefix = prefix(name)
         self._keys = (self.prefix + "q",)
         self._scripts: dict[str, Script] = {}
         self._clock = ""  # another time than the server's, for tests
+        self._disk = Disk(redis, self._keys[0], self.prefix + "synced")
+        self._unsafe = unsafe
+        self._checked, self._checked_durable = unsafe, False
 
     def _script(self, name: str) -> Script:
         found = self._scripts.get(name)
         if found is None:
             found = self._scripts[name] = self.redis.script(script(name))
         return found
+
+    # -- the server ----------------------------------------------------------------------------------------------
+
+    def check(self, durable: bool = False) -> None:
+        """Raises ``ConfigError`` if the server may evict or lose jobs, with what to set; unless ``unsafe``. ``durable``: or
+        if it cannot say what is on its disk. The first ``add`` does this, and a worker when it starts."""
+        found = self._disk.refusals(durable)
+        if found and not self._unsafe:
+            raise ConfigError(
+                f"$.queue.{self.name}: this Redis is not safe for jobs, since {'; and '.join(found)}. unsafe=True takes it"
+                " all the same."
+            )
+        self._checked, self._checked_durable = True, self._checked_durable or durable
+
+    def configure(self) -> None:
+        """Gives the server what its scripts need of the policy. A worker does this when it starts."""
+        policy = self.policy
+        self.redis.call(
+            "HSET",
+            self._keys[0],
+            *("max_stalled", policy.max_stalled),
+            *("keep_dead", policy.keep_failed),
+            *("keep_dead_ms", round(policy.keep_failed_for * 1000)),
+            *("events", policy.events),
+        )
+
+    # -- scripts -------------------------------------------------------------------------------------------------
 
     def _do(self, name: str, *args: Any) -> Any:
         """The reply of a script."""

@@ -46,8 +46,8 @@ _encode = msgspec.msgpack.Encoder().encode
 class Producer(Base):
     """The part of a queue that adds."""
 
-    def __init__(self, redis: AsyncRedis, name: str, policy: Policy | None, timeout: float) -> None:
-        super().__init__(redis, name, policy, timeout)
+    def __init__(self, redis: AsyncRedis, name: str, policy: Policy | None, timeout: float, unsafe: bool) -> None:
+        super().__init__(redis, name, policy, timeout, unsafe)
         self._attempt = redis.settings.timeout  # seconds of one try
         self._add, self._put = self._script("add"), self._script("put")
         self._together: rt.Together[str] = rt.Together(self._send, TOGETHER)
@@ -75,6 +75,7 @@ class Producer(Base):
         unique_for: float | None = None,
         replace: bool = False,
         trace: str = "",
+        durable: bool = False,
     ) -> str:
         """Adds a job; its id.
 
@@ -83,10 +84,11 @@ class Producer(Base):
         take turns. ``attempts``, ``backoff``, ``timeout``: instead of the queue's. ``keep_result``: seconds that what the
         handler returns can be read. ``unique``: while a job with this key is there, that one's id is given and nothing is
         added; ``unique_for``: for so many seconds, whether it is there or not; ``replace``: one that waits for its time
-        gives way to this one instead. ``trace``: a W3C traceparent, for the handler.
+        gives way to this one instead. ``trace``: a W3C traceparent, for the handler. ``durable``: returns once the job is
+        on the server's disk, where no crash takes it (WAITAOF, or ``appendfsync always``).
 
-        Raises ``QueueFull``, ``RedisRefused``, ``RedisUnavailable``; of these ``RedisOutcomeUnknown`` alone means that the
-        job may be there.
+        Raises ``ConfigError``, ``QueueFull``, ``RedisRefused``, ``RedisUnavailable``; of these ``RedisOutcomeUnknown``
+        alone means that the job may be there.
         """
         options = None
         if (
@@ -112,14 +114,18 @@ class Producer(Base):
             )
         place = "5" if options is None else lane(priority, group)
         frame = self._head(name, options) + _encode(payload)
+        server = await self._server() if durable else ""
         if not unique and not delay and at is None:
-            return await self._together((place, name, frame))
-        if not unique and (unique_for is not None or replace):
+            id = await self._together((place, name, frame))
+        elif not unique and (unique_for is not None or replace):
             raise ConfigError("$.queue.add: unique_for and replace need the key that is to be unique")
-        wait, due = _when(delay, at)
-        window = 0 if unique_for is None else max(1, round(unique_for * 1000))
-        keep = "replace" if replace else "keep"
-        id, _ = await self._puts((place, wait, due, name, unique, window, "", 0, keep, frame))
+        else:
+            wait, due = _when(delay, at)
+            window = 0 if unique_for is None else max(1, round(unique_for * 1000))
+            keep = "replace" if replace else "keep"
+            id, _ = await self._puts((place, wait, due, name, unique, window, "", 0, keep, frame))
+        if durable:
+            await self._synced(server)
         return id
 
     async def add_many(
@@ -135,6 +141,7 @@ class Producer(Base):
         keep_result: float | None = None,
         trace: str = "",
         batch: str = "",
+        durable: bool = False,
     ) -> Added:
         """Adds a job for each payload, some thousand in each call to the server; their ids, in order.
 
@@ -155,6 +162,7 @@ class Producer(Base):
         if options == Options():
             options = None
         place = lane(priority, group)
+        server = await self._server() if durable else ""
         ranges: list[tuple[str, int, int]] = []
         start = self._head(name, options)
         for number, part in enumerate(_parts(payloads)):
@@ -163,6 +171,8 @@ class Producer(Base):
             args += frames
             reply = await self._sure(self._add, args, f"b:{batch}:{number}" if batch else "")
             ranges.append((reply[1].decode(), int(reply[2]), len(frames)))
+        if durable:
+            await self._synced(server)
         return Added(ranges)
 
     # -- one call for many -----------------------------------------------------------------------------------------
@@ -198,6 +208,26 @@ class Producer(Base):
         reply = await self._sure(self._put, args)
         return [(reply[i].decode(), reply[i + 1] == b"1") for i in range(1, len(reply), 2)]
 
+    async def _server(self) -> str:
+        """The server that is to take what comes next, and to put it on its disk; or a later run of it."""
+        if not self._checked_durable:
+            await self.check(durable=True)
+        return self._disk.server
+
+    async def _synced(self, server: str) -> None:
+        """Until what this server has answered is on its disk."""
+        deadline = monotonic() + self.timeout
+        while True:
+            try:
+                await self._disk.synced(server, deadline)
+                return
+            except RedisUnavailable as error:
+                if self._disk.server != server or monotonic() >= deadline:
+                    raise RedisOutcomeUnknown(
+                        f"Jobs were added to {self.name!r}; whether they are on the server's disk is not known: {error}"
+                    ) from error
+            await rt.sleep(_FIRST)
+
     async def _sure(self, do: Any, args: Sequence[Any], caller: str = "") -> Any:
         """The reply of a script that adds, which may be called again and again with the same number."""
         own: list[Any] = [caller or secrets.token_hex(8), 0]
@@ -208,6 +238,8 @@ class Producer(Base):
         begun, pause, unknown = monotonic(), _FIRST, False
         while True:
             try:
+                if not self._checked:
+                    await self.check()
                 reply = await do(self._keys, (self._clock, own[0], own[1], kept, *args), timeout=self._attempt)
                 break
             except RedisRefused as error:

@@ -23,8 +23,8 @@ _PAUSE = 0.1  # seconds after the connection was lost
 class Results(Inspection, Stream):
     """The part of a queue that waits for jobs to end."""
 
-    def __init__(self, redis: Redis, name: str, policy: Policy | None, timeout: float) -> None:
-        super().__init__(redis, name, policy, timeout)
+    def __init__(self, redis: Redis, name: str, policy: Policy | None, timeout: float, unsafe: bool) -> None:
+        super().__init__(redis, name, policy, timeout, unsafe)
         self._waiting: dict[str, list[rt.Event]] = {}
         self._reading = False
         self._lock = rt.Lock()

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .worker import Worker
     from .job import Job
     from .metrics import WorkerMetrics
+    from .worker import Worker
 
 _HOMES = {"Job": "job", "Worker": "worker", "WorkerMetrics": "metrics"}
 

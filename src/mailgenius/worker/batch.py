@@ -10,6 +10,7 @@ from .states import GONE, SIZE
 
 __all__ = ["Ack", "Batch", "Entry", "Settle", "States"]
 
+
 class States(Protocol):
     """One byte a job."""
 

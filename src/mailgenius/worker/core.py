@@ -316,7 +316,9 @@ class Core:
         batch.names.append(name)
         why = dead(error, 0, self._worker, self.clock(now))
         batch.state[index] = ENDED
-        self._unsettled.append((batch, index, (batch.at + index, "dead", id or batch.id(index), name, why, lane, frame)))
+        self._unsettled.append(
+            (batch, index, (batch.at + index, "dead", id or batch.id(index), name, why, lane, frame))
+        )
         self.dead += 1
         return None
 

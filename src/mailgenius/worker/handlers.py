@@ -53,7 +53,11 @@ def define(
     where = f"$.worker.handler[{name!r}]"
     if not name or len(name.encode()) > 255:
         raise ConfigError(f"{where}: the name of a job has 1 to 255 bytes")
-    for what, value, least in (("concurrency", concurrency, 1), ("timeout", timeout, 0.001), ("keep_result", keep_result, 0)):
+    for what, value, least in (
+        ("concurrency", concurrency, 1),
+        ("timeout", timeout, 0.001),
+        ("keep_result", keep_result, 0),
+    ):
         if value is not None and value < least:
             raise ConfigError(f"{where}.{what}: {value} is out of range; give at least {least}")
     is_async = inspect.iscoroutinefunction(function)

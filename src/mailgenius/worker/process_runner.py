@@ -238,7 +238,9 @@ def _serve(pipe: Connection[Any, Any], life: Connection[Any, Any], functions: di
         try:
             if handler.takes_job:
                 like = Like(msgspec.structs.replace(parse(frame), id=id), handler, Pool(1), 0)
-                result = handler.function(value, Job((Batch(b"0", "", 0, 0, bytearray()), 0, like, b"", frame), note, None))
+                result = handler.function(
+                    value, Job((Batch(b"0", "", 0, 0, bytearray()), 0, like, b"", frame), note, None)
+                )
             else:
                 result = handler.function(value)
             answer("done", result if keep else None)

@@ -242,7 +242,9 @@ class Run:
         for id, what in latest.items():
             words += id, "progress", what
         try:
-            await self._scripts["note"][0](self._keys, (self._queue._clock, _LINES, _LOG_KEPT, *words), timeout=_TIMEOUT)
+            await self._scripts["note"][0](
+                self._keys, (self._queue._clock, _LINES, _LOG_KEPT, *words), timeout=_TIMEOUT
+            )
         except (RedisUnavailable, RedisRefused) as error:  # they are no promise
             self._failed(error)
 

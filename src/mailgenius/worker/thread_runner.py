@@ -16,7 +16,6 @@ from typing import Any
 
 import msgspec
 
-
 from .batch import Entry
 from .ends import Ends, unreadable
 from .job import Job
@@ -253,5 +252,3 @@ class ThreadRunner:
         self._closed = True
         while self._parked:
             self._parked.pop().lock.release()
-
-

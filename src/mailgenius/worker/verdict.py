@@ -28,7 +28,9 @@ class Dead(msgspec.Struct, frozen=True):
     """It is not."""
 
 
-def verdict(error: BaseException, attempts: int, options: Options | None, policy: Policy, chance: float) -> Retry | Dead:
+def verdict(
+    error: BaseException, attempts: int, options: Options | None, policy: Policy, chance: float
+) -> Retry | Dead:
     """``attempts``: that failed before; ``chance``: a random number from 0 to 1, for the pause."""
     allowed, backoff = policy.attempts, policy.backoff
     if options is not None:
