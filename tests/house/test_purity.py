@@ -70,6 +70,8 @@ SHELLS: dict[str, str] = {
     "link/scripts_async": "files of scripts",
     "link/scripts_sync": "files of scripts",
     "link/tcp": "sockets, files of certificates",
+    "queue/events_async": "connections, the clock",
+    "queue/events_sync": "connections, the clock",
     "queue/producer_async": "connections, the clock",
     "queue/producer_sync": "connections, the clock",
     "queue/results_async": "connections, the clock, tasks",

@@ -119,6 +119,11 @@ class Redis(Calls):
         return [RedisNode(node, role, self.settings, self._meters) for node, role in found]
 
     @property
+    def closed(self) -> bool:
+        """``close()`` was called."""
+        return self._topology.closed
+
+    @property
     def clustered(self) -> bool:
         """It is a Redis Cluster: keys live on several servers."""
         return self._topology.clustered
