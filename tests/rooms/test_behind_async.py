@@ -110,6 +110,38 @@ async def test_writes_of_one_value_become_one(redis_server: ValkeyServer) -> Non
     assert table.calls == [5]
 
 
+async def test_writes_become_one_beyond_a_batch(redis_server: ValkeyServer) -> None:
+    table = Table()
+    async with AsyncRedis(redis_server.url) as redis:
+        own = behind(redis)
+        for n in range(300):
+            await own.put(n % 30, b"%d" % n)
+        async with AsyncFlusher(redis, REGION, table.write, batch=20, **QUICK) as flusher:
+            await own.flush(10)
+            counts = flusher.metrics()
+    assert table.values == {n: b"%d" % (270 + n) for n in range(30)}
+    assert table.calls == [20, 10, 20, 10]  # 200 entries, and then 100
+    assert (counts.entries, counts.written, counts.batches) == (300, 60, 4)
+
+
+async def test_more_names_than_are_struck_off_at_a_time(redis_server: ValkeyServer) -> None:
+    table = Table()
+    table.refused = {b"7", b"2345"}
+    async with AsyncRedis(redis_server.url) as redis:
+        own = behind(redis)
+        for n in range(2500):
+            await own.put(n, b"%d" % n)
+        async with AsyncFlusher(redis, REGION, table.write, batch=3000, attempts=1, **QUICK):
+            await own.flush(10)
+        waiting = await own.pending()
+        assert (waiting.writes, waiting.keys, waiting.dead) == (0, 0, 2)
+        assert {letter.key for letter in await own.dead()} == {7, 2345}
+        assert await redis.call("EXISTS", "lead:7") == 0
+        lives = await redis.calls([("PTTL", f"lead:{n}") for n in (0, 999, 1000, 2499)])
+        assert all(0 < live <= 100_000 for live in lives)
+    assert len(table.rows) == 2498
+
+
 async def test_tenants_are_apart(redis_server: ValkeyServer) -> None:
     seen: list[Item] = []
 

@@ -111,6 +111,38 @@ def test_writes_of_one_value_become_one(redis_server: ValkeyServer) -> None:
     assert table.calls == [5]
 
 
+def test_writes_become_one_beyond_a_batch(redis_server: ValkeyServer) -> None:
+    table = Table()
+    with Redis(redis_server.url) as redis:
+        own = behind(redis)
+        for n in range(300):
+            own.put(n % 30, b"%d" % n)
+        with Flusher(redis, REGION, table.write, batch=20, **QUICK) as flusher:
+            own.flush(10)
+            counts = flusher.metrics()
+    assert table.values == {n: b"%d" % (270 + n) for n in range(30)}
+    assert table.calls == [20, 10, 20, 10]  # 200 entries, and then 100
+    assert (counts.entries, counts.written, counts.batches) == (300, 60, 4)
+
+
+def test_more_names_than_are_struck_off_at_a_time(redis_server: ValkeyServer) -> None:
+    table = Table()
+    table.refused = {b"7", b"2345"}
+    with Redis(redis_server.url) as redis:
+        own = behind(redis)
+        for n in range(2500):
+            own.put(n, b"%d" % n)
+        with Flusher(redis, REGION, table.write, batch=3000, attempts=1, **QUICK):
+            own.flush(10)
+        waiting = own.pending()
+        assert (waiting.writes, waiting.keys, waiting.dead) == (0, 0, 2)
+        assert {letter.key for letter in own.dead()} == {7, 2345}
+        assert redis.call("EXISTS", "lead:7") == 0
+        lives = redis.calls([("PTTL", f"lead:{n}") for n in (0, 999, 1000, 2499)])
+        assert all(0 < live <= 100_000 for live in lives)
+    assert len(table.rows) == 2498
+
+
 def test_tenants_are_apart(redis_server: ValkeyServer) -> None:
     seen: list[Item] = []
 

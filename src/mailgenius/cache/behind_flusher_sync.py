@@ -9,7 +9,7 @@ Invariants:
 - An error that is no item's fault stops the region until it is over. One that is stops nobody else: the batch is halved
   until the item is found, tried again, and set aside.
 
-Limits: a batch, and ten times as many entries of the same values, are in memory.
+Limits: the entries of ten batches are in memory.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ __all__ = ["Flusher", "FlusherMetrics", "Writer"]
 LUA = Path(__file__).parent / "lua"
 LEASE = 5.0
 _TICK = 0.1  # seconds between two looks of the active one
-_DEEP = 10  # so many times a batch is read, where values were written again and again
+_DEEP = 10  # batches that are read before the first is written: what was written again and again becomes one
+_PIECE = 1000  # entries read, and names struck off, at a time: the server does nothing else meanwhile
 _FIRST, _LONGEST = 0.05, 2.0  # seconds of pause after a failure
 _ALLOW_OOM = "#!lua flags=allow-oom\n"  # known since Redis 7.0
 _meta = msgspec.msgpack.Decoder(Meta).decode
@@ -218,10 +219,11 @@ class Flusher:
         while True:
             self._still()
             latest, last, count = self._read()
-            if last is None:
+            if last is not None:
+                self._settle(latest, last)
+                self._entries += count
+            if count < self._batch * _DEEP:  # what came meanwhile has time to be written again
                 return
-            self._settle(latest, last)
-            self._entries += count
 
     def _lift(self) -> None:
         """The stream is new to us: are its versions higher than the database's?"""
@@ -232,27 +234,40 @@ class Flusher:
 
     def _read(self) -> tuple[list[Entry], bytes | None, int]:
         """The latest entry of each value, of the oldest part of the stream; the last id of that part, how many it has."""
-        latest: dict[bytes, Entry] = {}
+        latest: dict[bytes, Sequence[Any]] = {}
         start: Any = "-"
-        last, count = None, 0
-        while len(latest) < self._batch and count < self._batch * _DEEP:
-            found = entries(self._call("XRANGE", self._names.log, start, "+", "COUNT", self._batch))
+        last, count, most = None, 0, self._batch * _DEEP
+        while count < most:
+            piece = min(_PIECE, most - count)
+            found = self._call("XRANGE", self._names.log, start, "+", "COUNT", piece)
             for entry in found:
-                latest[entry.name] = entry
+                latest[entry[1][1]] = entry
             count += len(found)
             if found:
-                last = found[-1].id
+                last = found[-1][0]
                 start = b"(" + last
-            if len(found) < self._batch:
+            if len(found) < piece:
                 break
-        return list(latest.values()), last, count
+        return entries(latest.values()), last, count
 
     def _settle(self, latest: list[Entry], last: bytes) -> None:
         """Writes entries and takes all up to ``last`` off the stream."""
+        for at in range(0, len(latest), self._batch):
+            some = latest[at : at + self._batch]
+            lives, dead = self._put(some)
+            for begin in range(0, len(some), _PIECE):
+                piece = some[begin : begin + _PIECE]
+                whole = at + begin + len(piece) == len(latest)
+                self._strike(piece, lives, dead, last if whole else b"")
+            self._written += len(some) - len(dead)
+            self._dead += len(dead)
+
+    def _put(self, some: list[Entry]) -> tuple[dict[bytes, int], dict[bytes, DeadLetter]]:
+        """Writes a batch; by name: how long values may live, and what could not be written."""
         work: list[tuple[Entry, Item]] = []
         lives: dict[bytes, int] = {}
         dead: dict[bytes, DeadLetter] = {}
-        for entry in latest:
+        for entry in some:
             meta = _meta(entry.meta)
             lives[entry.name] = meta.live
             version = version_of(entry.id)
@@ -262,19 +277,20 @@ class Flusher:
                 dead[entry.name] = _letter(entry, meta, version, error, 1)
                 continue
             work.append((entry, Item(meta.key, value, meta.deleted, version, meta.tenant)))
-        for at in range(0, len(work), self._batch):
-            for entry, why, attempts in self._write(work[at : at + self._batch]):
-                dead[entry.name] = _letter(entry, _meta(entry.meta), version_of(entry.id), why, attempts)
+        for entry, why, attempts in self._write(work):
+            dead[entry.name] = _letter(entry, _meta(entry.meta), version_of(entry.id), why, attempts)
+        return lives, dead
+
+    def _strike(self, some: list[Entry], lives: dict[bytes, int], dead: dict[bytes, DeadLetter], last: bytes) -> None:
+        """Strikes names off what is pending; with ``last``, also entries off the stream."""
         own = self._names
         args: list[Any] = [last]
-        for entry in latest:
+        for entry in some:
             letter = dead.get(entry.name)
             args += (entry.id, lives[entry.name], b"" if letter is None else _pack(letter))
-        if not self._run("ack", [own.lease, own.log, own.open, own.dead, *(e.name for e in latest)], args):
+        if not self._run("ack", [own.lease, own.log, own.open, own.dead, *(e.name for e in some)], args):
             self._until = 0.0
             raise _Leave
-        self._written += len(latest) - len(dead)
-        self._dead += len(dead)
 
     def _value(self, entry: Entry) -> Any:
         return entry.data if self._decode is None else self._decode(entry.name.decode(), entry.data)
