@@ -19,7 +19,7 @@ import socket
 import struct
 from _thread import allocate_lock
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import inf
 from ssl import SSLContext, SSLSocket, SSLWantReadError, SSLWantWriteError
 from threading import TIMEOUT_MAX
@@ -235,13 +235,13 @@ class Line:
                 self._overdue(entry)
                 self._judge(monotonic())
                 return False
-        return entry.promoted and not entry.done
+        return entry.promoted  # though it may be done by now: whoever was handed the lead has to hand it on
 
     def _serve(self, entry: Entry, mine: Entry | None) -> None:
         """Leads until ``entry`` is done. ``mine``: it is not in the queue."""
         try:
             self._send(mine)
-            while not entry.done:
+            while not (entry.done or self.closed):
                 self._receive(entry)
         except BaseException as error:
             if not isinstance(error, OSError):
@@ -253,7 +253,11 @@ class Line:
 
     def _hand_over(self) -> None:
         while True:
-            if self._inflight or self._waiting:
+            if self.closed:  # by another thread, who may not have seen what was queued meanwhile
+                for entry in self._left():
+                    if not entry.gone:
+                        self._finish(entry, Lost("it was closed", sent=entry.sent, since=entry.since))
+            elif self._inflight or self._waiting:
                 with self._mutex:
                     for entry in (*self._inflight, *self._waiting):
                         if entry.wake is not None and not entry.gone and not entry.done:
@@ -358,7 +362,7 @@ class Line:
                     self._pushed(reply)
                     continue
                 if not inflight:
-                    if self.on_push is None:
+                    if self.on_push is None or self.protocol == 3:
                         self.lose("it sent a reply that nobody asked for")
                         return
                     self._pushed(reply)  # RESP2 has no other way to bring messages
@@ -446,13 +450,14 @@ class Line:
                 return
             self.closed = True
             in_flight = bool(self._inflight or self._waiting)
-            waiting = [entry for entry in (*self._inflight, *self._waiting) if not entry.done and not entry.gone]
-            self._inflight.clear()
-            self._waiting.clear()
+            waiting = dict.fromkeys((*self._inflight, *self._waiting))
+            waiting |= dict.fromkeys(self._left())  # those that came meanwhile
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._sock, socket.SHUT_RDWR)
         now = monotonic()
         for entry in waiting:
+            if entry.done or entry.gone:
+                continue
             if entry.deadline <= now + 0.001:
                 self._overdue(entry)
                 self._finish(entry, entry.error)
@@ -461,6 +466,13 @@ class Line:
         self._meters.connections -= 1
         self._meters.lost += 1
         self._on_lost(self, why, in_flight)
+
+    def _left(self) -> Iterator[Entry]:
+        """Takes out what is still queued."""
+        for queue in (self._inflight, self._waiting):
+            with contextlib.suppress(IndexError):
+                while True:
+                    yield queue.popleft()
 
     def _shut(self) -> None:
         self._sock.close()
