@@ -302,8 +302,11 @@ cdef class Exchange:
                 if value is self.reader.not_yet:
                     break
                 kind = type(value)
-                if kind is self.push or (self.first == len(self.asked) and self.on_push is not None):
-                    self._pushed(value)  # RESP2 has no other way to bring messages than replies that nobody asked for
+                if kind is self.push or (
+                    # RESP2 has no other way to bring messages than replies that nobody asked for.
+                    self.first == len(self.asked) and self.on_push is not None and self.protocol != 3
+                ):
+                    self._pushed(value)
                     continue
                 if self.first == len(self.asked):
                     why = "it sent a reply that nobody asked for"

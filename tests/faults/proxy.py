@@ -6,6 +6,7 @@ The moment of a fault is a byte, not a time: the same number gives the same mome
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -27,6 +28,8 @@ class FaultProxy:
         self._open = threading.Event()  # cleared: nothing gets through, and nobody is told
         self._open.set()
         self._damaged = threading.Event()  # the next bytes for the client begin with one that no reply begins with
+        self._flip: tuple[bool, int, int, re.Pattern[bytes]] | None = None
+        self.flipped: bytes | None = None  # what stood around the byte that was changed, as it was
         self._closed = threading.Event()
         self.delay = 0.0  # seconds that whatever comes is held back
         self.piece = 16 << 10  # bytes that are passed on at a time
@@ -56,6 +59,12 @@ class FaultProxy:
     def damage(self) -> None:
         """The next bytes for the client arrive with the first one changed."""
         self._damaged.set()
+
+    def flip(self, to_server: bool, after: int, mask: int, where: str = "(?s).") -> None:
+        """Of what goes in that direction, ``after`` bytes later, the first byte that ``where`` matches arrives with the
+        bits of ``mask`` changed."""
+        with self._lock:
+            self._flip, self.flipped = (to_server, after, mask, re.compile(where.encode())), None
 
     def mend(self) -> None:
         """What was held back goes on."""
@@ -101,6 +110,8 @@ class FaultProxy:
                 elif self._damaged.is_set():
                     self._damaged.clear()
                     data = b"?" + data[1:]
+                if self._flip is not None:
+                    data = self._changed(data, counted)
                 sink.sendall(data)
         for sock in (source, sink):
             with contextlib.suppress(OSError):
@@ -108,6 +119,19 @@ class FaultProxy:
         with self._lock:
             self._sockets.discard(source)
         source.close()
+
+    def _changed(self, data: bytes, to_server: bool) -> bytes:
+        with self._lock:
+            if self._flip is None or self._flip[0] is not to_server:
+                return data
+            _, after, mask, where = self._flip
+            found = where.search(data, after)
+            if found is None:
+                self._flip = (to_server, max(0, after - len(data)), mask, where)
+                return data
+            at = found.start()
+            self._flip, self.flipped = None, data[max(0, at - 40) : at + 40]
+            return data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :]
 
     def _count(self, size: int) -> None:
         with self._lock:

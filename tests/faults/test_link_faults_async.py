@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
@@ -185,3 +186,27 @@ async def test_blocking_calls_after_a_restart(proxy: FaultProxy) -> None:
         before = redis.metrics().connects
         assert await redis.blocking("BLPOP", "list", 1, timeout=5) == [b"list", b"b"]
         assert redis.metrics().connects == before + 1
+
+
+async def test_connections_that_are_given_up_by_somebody_else(own_server: ValkeyServer) -> None:
+    """Nobody who asks meanwhile is forgotten: each call ends, or goes on over the next connection, at once."""
+    async with AsyncRedis(own_server.url, timeout=10.0, offline_queue=100) as redis:
+        done = rt.Event()
+        longest = 0.0
+
+        async def caller(mine: int) -> None:
+            nonlocal longest
+            while not done.is_set():
+                began = monotonic()
+                with contextlib.suppress(RedisUnavailable):
+                    await redis.call("GET", "a")
+                longest = max(longest, monotonic() - began)
+
+        running = [rt.spawn(caller, mine) for mine in range(8)]
+        for _ in range(100):
+            await back(redis)
+            await redis.distrust("a test wants it so")
+        done.set()
+        for one in running:
+            await one.join()
+        assert longest < 5.0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from math import inf
 from pathlib import Path
@@ -186,3 +187,27 @@ def test_blocking_calls_after_a_restart(proxy: FaultProxy) -> None:
         before = redis.metrics().connects
         assert redis.blocking("BLPOP", "list", 1, timeout=5) == [b"list", b"b"]
         assert redis.metrics().connects == before + 1
+
+
+def test_connections_that_are_given_up_by_somebody_else(own_server: ValkeyServer) -> None:
+    """Nobody who asks meanwhile is forgotten: each call ends, or goes on over the next connection, at once."""
+    with Redis(own_server.url, timeout=10.0, offline_queue=100) as redis:
+        done = rt.Event()
+        longest = 0.0
+
+        def caller(mine: int) -> None:
+            nonlocal longest
+            while not done.is_set():
+                began = monotonic()
+                with contextlib.suppress(RedisUnavailable):
+                    redis.call("GET", "a")
+                longest = max(longest, monotonic() - began)
+
+        running = [rt.spawn(caller, mine) for mine in range(8)]
+        for _ in range(100):
+            back(redis)
+            redis.distrust("a test wants it so")
+        done.set()
+        for one in running:
+            one.join()
+        assert longest < 5.0

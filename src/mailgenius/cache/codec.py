@@ -120,6 +120,10 @@ class Codec:
             return None
         return found
 
+    def strange(self, name: str, data: bytes) -> bool:
+        """It is no mark, and no envelope of this name that is whole."""
+        return data[:2] not in MARKS and isinstance(unseal(name, data), int)
+
     def value(self, name: str, data: bytes) -> Any:
         """``decode`` for a flusher: ValueError with the reason. It counts anew, so this codec is nobody else's."""
         self.misses.clear()

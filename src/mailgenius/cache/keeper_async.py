@@ -23,13 +23,15 @@ from typing import Any
 from mailgenius.cache.server_async import TAGS, Server
 from mailgenius.cache.shared_async import Shared
 from mailgenius.cache.tags_async import TagBook
-from mailgenius.errors import MailgeniusError, RedisUnavailable
+from mailgenius.errors import MailgeniusError, RedisRefused, RedisUnavailable
 from mailgenius.link.dedicated_async import Dedicated
 from mailgenius.rt import aio as rt
 
 __all__ = ["Keeper"]
 
 _log = logging.getLogger("mailgenius.cache")
+_DAMAGED = "what the server tells of changes arrives damaged"
+_TAGS = TAGS.encode()
 PAUSES = (0.05, 1.0)  # seconds between attempts to get in touch, the shortest and the longest
 
 
@@ -163,12 +165,15 @@ class Keeper:
         return any(node.where not in there for node in self._server.redis.primaries())
 
     def _nodes_changed(self) -> None:
-        lines = self._lines
-        if lines and self._strangers(lines):
-            self._lines = []
-            self._end("other servers are primaries now")
-            with contextlib.suppress(RuntimeError):  # another thread than the loop's: it is seen after the next PING
-                self._spawn(self._hang_up, lines)
+        if self._lines and self._strangers(self._lines):
+            self._leave("other servers are primaries now")
+
+    def _leave(self, why: str) -> None:
+        """These connections are not used any more."""
+        lines, self._lines = self._lines, []
+        self._end(why)
+        with contextlib.suppress(RuntimeError):  # another thread than the loop's: it is seen after the next PING
+            self._spawn(self._hang_up, lines)
 
     def _spawn(self, do: Callable[..., rt.Awaits[None]], lines: list[Dedicated]) -> None:
         beside = [one for one in self._beside if one.running]
@@ -189,7 +194,7 @@ class Keeper:
         """Has the server tell of changes in all regions."""
         async with self._covering:
             wanted = {prefix: shared for prefix, shared in self._regions.items() if prefix not in self._covered}
-            tags = () if self._covered else (TAGS.encode(),)
+            tags = () if self._covered else (_TAGS,)
             if not wanted and not tags:
                 return
             words: list[bytes | str] = ["CLIENT", "TRACKING", "ON", "BCAST"]
@@ -197,6 +202,7 @@ class Keeper:
                 words += ["PREFIX", prefix]
             for line in lines:
                 await line.call(*words, timeout=self._heartbeat)
+                await self._understood(line, {*self._covered, *tags, *wanted})
             if lines is not self._lines:
                 return
             self._covered |= {*tags, *wanted}
@@ -206,6 +212,15 @@ class Keeper:
                 shared.begin()
             if any(line.lost for line in lines):  # while we got here, and who was told so may have been too early
                 self._end("the connection was lost at once")
+
+    async def _understood(self, line: Dedicated, prefixes: set[bytes]) -> None:
+        """Raises ``RedisUnavailable`` if the server watches other names: the command came damaged."""
+        try:
+            known = await line.call("CLIENT", "TRACKINGINFO", timeout=self._heartbeat)
+        except RedisRefused:  # its user may not ask
+            return
+        if type(known) is not dict or b"bcast" not in known[b"flags"] or set(known[b"prefixes"]) != prefixes:
+            raise RedisUnavailable("the server understood something else than what it was told to watch")
 
     def _end(self, why: str) -> None:
         was, self.coherent = self.coherent, False
@@ -229,7 +244,8 @@ class Keeper:
     # -- what the server says ----------------------------------------------------------------------------------------
 
     def _pushed(self, push: Any) -> None:
-        if push[0] != b"invalidate":
+        if len(push) != 2 or push[0] != b"invalidate" or not (push[1] is None or type(push[1]) is list):
+            self._leave(_DAMAGED)
             return
         if push[1] is None:  # FLUSHALL, FLUSHDB
             self.flushes += 1
@@ -240,10 +256,13 @@ class Keeper:
         self.invalidations += len(push[1])
         for name in push[1]:
             for prefix, shared in self._regions.items():
-                if name.startswith(prefix):
+                if type(name) is bytes and name.startswith(prefix):
                     shared.changed(name)
                     break
             else:
+                if type(name) is not bytes or not name.startswith(_TAGS):
+                    self._leave(_DAMAGED)
+                    return
                 self._forget_tag(name)
 
     def _forget_tag(self, name: str | bytes) -> None:

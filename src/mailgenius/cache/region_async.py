@@ -82,7 +82,7 @@ class AsyncRegionCache:
         if value is not MISS:
             shared.meters.hits += 1
             return value
-        found = shared.read(name, data)
+        found = await shared.read(name, data)
         if found is not None and (not found.tags or await shared.tags.valid(found.tags)):
             left = shared.left(found)
             if left > 0:
@@ -143,7 +143,7 @@ class AsyncRegionCache:
             if at == len(names):
                 break
             name, data = names[at], replies[at]  # has tags, or is compressed, or is no value
-            value = shared.read(name, data)
+            value = await shared.read(name, data)
             left = 0.0 if value is None else shared.left(value, now)
             if value is not None and left > 0 and (not value.tags or await shared.tags.valid(value.tags)):
                 shared.keep(local, ticket, name, value, len(data), left)
@@ -254,7 +254,7 @@ class AsyncRegionCache:
         replies = await self._tell_all(
             [drop.command((name,), spares) for name in names], [(name, Wish(DROP, prefix)) for name in names]
         )
-        return sum(replies)
+        return sum(reply == 1 for reply in replies)
 
     async def touch(self, key: Key, *, ttl: float | None = None) -> bool:
         """Makes a fresh value fresh for ``ttl`` seconds from now; whether there was one."""

@@ -255,7 +255,7 @@ class RegionCache:
         replies = self._tell_all(
             [drop.command((name,), spares) for name in names], [(name, Wish(DROP, prefix)) for name in names]
         )
-        return sum(replies)
+        return sum(reply == 1 for reply in replies)
 
     def touch(self, key: Key, *, ttl: float | None = None) -> bool:
         """Makes a fresh value fresh for ``ttl`` seconds from now; whether there was one."""

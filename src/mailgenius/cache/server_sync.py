@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from time import monotonic, time
 from typing import Any, Final
@@ -34,6 +35,11 @@ SCAN = 1000  # names looked at in one step
 BATCH = 500  # writes told in one step
 PASSES = 3  # over a Cluster that is emptied
 NODES = 1000  # of a Cluster, whose slowness is remembered
+
+
+_FOUND = frozenset((bytes, type(None)))
+#: What replies are to commands that are asked. Another one is the reply to another question.
+REPLIES = {"GET": _FOUND, "SET": _FOUND, "MGET": frozenset((list,)), "PTTL": frozenset((int,))}
 
 
 class Slow:
@@ -116,17 +122,24 @@ class Server:
             return DOWN
         if of.late:
             of.late = 0
+        if type(reply) not in REPLIES[command[0]]:
+            self._distrust()
+            return DOWN
         return reply
 
     def ask_many(self, names: Sequence[str]) -> Any:
         """What is at each of these names, ``DOWN`` where nobody knows; ``DOWN`` if that is all."""
         if not self.clustered:
-            return self.ask("MGET", *names)
+            replies = self.ask("MGET", *names)
+            if replies is not DOWN and len(replies) != len(names):
+                self._distrust()
+                return DOWN
+            return replies
         try:
             replies = self.tell_all([("GET", name) for name in names])
         except RedisUnavailable:
             return DOWN
-        return [DOWN if isinstance(reply, RedisUnavailable | RedisRefused) else reply for reply in replies]
+        return [reply if type(reply) in _FOUND else DOWN for reply in replies]
 
     def run(self, script: Any, name: str, *args: Any) -> Any:
         """The reply to a script of one name; ``DOWN`` also if it was refused, or nobody knows whether it ran."""
@@ -154,6 +167,22 @@ class Server:
             raise
         of.late = 0
         return reply
+
+    def check(self, name: str) -> None:
+        """What came for a name is not its value. Was the value damaged, or are replies those to other questions? Then the
+        connection is given up."""
+        mine = self._token()
+        try:
+            node = self.redis.node_of(name) if self.clustered else self.redis
+            reply = node.call("PING", mine, timeout=self.budget)
+        except (RedisRefused, RedisUnavailable):
+            return
+        if reply != mine:
+            self._distrust()
+
+    def _distrust(self) -> None:
+        with contextlib.suppress(RedisUnavailable):
+            self.redis.distrust("it gave the replies to other questions")
 
     def tell_all(self, commands: Sequence[tuple[Any, ...]], timeout: float | None = None) -> list[Any]:
         """The replies to many, refusals among them; scripts that the server does not have are given to it. In a Cluster,

@@ -115,13 +115,18 @@ class Shared:
         store = local if self.keeps and self.coherent else None
         return self._open(name, data, self.clock(), MISS, store, ticket, self.most, self.kept)
 
-    def read(self, name: str, data: Any) -> Found | None:
+    async def read(self, name: str, data: Any) -> Found | None:
         """The server's reply as a value, however old, whatever its tags."""
-        return self.codec.decode(name, data) if type(data) is bytes else None
+        if type(data) is not bytes:
+            return None
+        found = self.codec.decode(name, data)
+        if found is None and self.codec.strange(name, data):
+            await self.server.check(name)
+        return found
 
     async def usable(self, name: str, data: Any) -> Found | None:
         """The server's reply as a value, however old, whose tags are valid."""
-        found = self.read(name, data)
+        found = await self.read(name, data)
         if found is not None and found.tags and not await self.tags.valid(found.tags):
             return None
         return found
@@ -167,11 +172,11 @@ class Shared:
             return self.reserve(name)
         return await self.judge(name, data, local, ticket)
 
-    async def judge(self, name: str, data: bytes | None, local: LocalStore, ticket: int) -> Sight:
+    async def judge(self, name: str, data: Any, local: LocalStore, ticket: int) -> Sight:
         """``look`` at what was read already."""
-        if data is None:
+        if type(data) is not bytes:  # nothing, or no reply to what was asked
             self.meters.misses += 1
-            return Sight(Verdict.EXPIRED, MISS, b"")
+            return Sight(Verdict.EXPIRED, MISS, b"" if data is None else None)
         policy = self.policy
         if not policy.early and (value := self.plain(name, data, local, ticket)) is not MISS:
             self.meters.hits += 1

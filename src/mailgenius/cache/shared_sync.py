@@ -118,7 +118,12 @@ class Shared:
 
     def read(self, name: str, data: Any) -> Found | None:
         """The server's reply as a value, however old, whatever its tags."""
-        return self.codec.decode(name, data) if type(data) is bytes else None
+        if type(data) is not bytes:
+            return None
+        found = self.codec.decode(name, data)
+        if found is None and self.codec.strange(name, data):
+            self.server.check(name)
+        return found
 
     def usable(self, name: str, data: Any) -> Found | None:
         """The server's reply as a value, however old, whose tags are valid."""
@@ -168,11 +173,11 @@ class Shared:
             return self.reserve(name)
         return self.judge(name, data, local, ticket)
 
-    def judge(self, name: str, data: bytes | None, local: LocalStore, ticket: int) -> Sight:
+    def judge(self, name: str, data: Any, local: LocalStore, ticket: int) -> Sight:
         """``look`` at what was read already."""
-        if data is None:
+        if type(data) is not bytes:  # nothing, or no reply to what was asked
             self.meters.misses += 1
-            return Sight(Verdict.EXPIRED, MISS, b"")
+            return Sight(Verdict.EXPIRED, MISS, b"" if data is None else None)
         policy = self.policy
         if not policy.early and (value := self.plain(name, data, local, ticket)) is not MISS:
             self.meters.hits += 1

@@ -73,7 +73,7 @@ class TagBook:
             return None
         ticket = self.store.begin()
         values = self._server.ask_many(names)
-        if values is DOWN or DOWN in values:
+        if values is DOWN or not all(value is None or type(value) is bytes for value in values):
             return None
         found: dict[str, bytes | None] = dict(zip(names, values, strict=True))
         if self.coherent:

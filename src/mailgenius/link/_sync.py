@@ -158,6 +158,13 @@ class Redis(Calls):
         node = self._topology.owner(self._job(("SET", key), WORDS["SET"]), deadline)
         return RedisNode(node, "primary", self.settings, self._meters)
 
+    def distrust(self, why: str) -> None:
+        """Gives up the shared connections, because replies that came may have been those to other questions. Calls under
+        way end as if the connections had been lost; new ones are made at once."""
+        for node, _ in self._topology.known(monotonic() + self.settings.connect_timeout):
+            if (line := node.line) is not None:
+                line.lose(why)
+
     def metrics(self) -> RedisMetrics:
         """Connections, calls, errors, how long replies took; of all servers together."""
         return self._meters.metrics(self.available, self._topology.pending)
