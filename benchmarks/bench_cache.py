@@ -10,8 +10,8 @@ from __future__ import annotations
 from . import suite
 from .scenarios import Options
 
-SCENARIOS = ["cache", "behind"]
-WITHOUT_POSTGRES = ["cache"]
+SCENARIOS = ["cache", "django", "tracking", "behind"]
+WITHOUT_POSTGRES = ["cache", "django", "tracking"]
 
 
 def main() -> int:

@@ -41,6 +41,11 @@ KINDS = {
         "as they are meant to be used; cashews pickles, aiocache is given the same MessagePack form as ours. Ours checks a "
         "checksum, the key and the type of each value as well.",
     ),
+    "django": (
+        "Django's cache",
+        "Backends of Django's `CACHES` in one process, one thread, one Valkey of the wheel, texts of 1 KB, runs taken in "
+        "turns. The others pickle; ours stores a form of its own, and checks a checksum and the key.",
+    ),
     "asgi": (
         "ASGI app",
         "The example app (Starlette, uvicorn) with 100,000 leads, 100 keep-alive users, requests at random times whether "
