@@ -56,7 +56,7 @@ bench-cache: $(VENV)/.peers  ## the cache beside clients and caches of Redis; re
 	$(BIN)/python -m benchmarks.bench_cache
 
 faults: build  ## 100 rounds of kills, cuts and full disks
-	MG_FAULT_ROUNDS=100 $(BIN)/python -m pytest -m 'faults or failover' --timeout 3600
+	MG_FAULT_ROUNDS=100 $(BIN)/python -m pytest -m 'faults or failover' --timeout 3600 -s
 
 fuzz: build  ## the kernels under libFuzzer (clang) or the built-in mutator (gcc), with ASan and UBSan
 	$(BIN)/python -m tools.fuzz --seconds $${FUZZ_SECONDS:-600}
