@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 NATIVE := $(wildcard src/_native/*.pyx src/_native/*.pxi src/_native/*.pxd src/_native/CMakeLists.txt \
 	src/_native/kernels/*.c src/_native/kernels/*.h src/_native/kernels/simd/*.h)
 
-.PHONY: help build demo test lint bench bench-import bench-leads bench-cache faults fuzz scale clean
+.PHONY: help build demo test lint bench bench-import bench-leads bench-cache faults fuzz sanitize scale clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -60,6 +60,9 @@ faults: build  ## 100 rounds of kills, cuts and full disks
 
 fuzz: build  ## the kernels under libFuzzer (clang) or the built-in mutator (gcc), with ASan and UBSan
 	$(BIN)/python -m tools.fuzz --seconds $${FUZZ_SECONDS:-600}
+
+sanitize: build  ## the compiled core with its bindings under ASan and UBSan, in tests of the cache, the link, the kernels
+	$(BIN)/python -m tools.sanitize
 
 scale: build  ## ten million rows: memory and exactness
 	$(BIN)/python -m pytest -m scale --timeout 3600

@@ -149,7 +149,7 @@ cdef class EmailSet:
         mg_buf_init(&text)
         mg_buf_init(&offsets)
         try:
-            check(mg_buf_reserve(&text, bytes_))
+            check(mg_buf_reserve(&text, bytes_ + 1))  # memcpy wants a place even for nothing
             check(mg_buf_reserve(&offsets, 8 * (n + 1)))
             bytes_ = 0
             (<int64_t *>offsets.data)[0] = 0
