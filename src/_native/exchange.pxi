@@ -13,8 +13,6 @@ cdef extern from "Python.h":
     void PyErr_SetObject(object type, object value)
     ctypedef struct PyTypeObject:
         PyObject *(*tp_iternext)(PyObject *) noexcept
-    ctypedef struct PyObject:
-        pass
 
 __all__ += ["Exchange", "Reply", "Turn"]
 
@@ -308,10 +306,10 @@ cdef class Exchange:
                 ):
                     self._pushed(value)
                     continue
-                if self.first == len(self.asked):
+                reply = <Reply>self.asked[self.first] if self.first < len(self.asked) else None
+                if reply is None or not reply.turn.sent:
                     why = "it sent a reply that nobody asked for"
                     break
-                reply = <Reply>self.asked[self.first]
                 if kind is self.refusal and self.protocol:
                     self._refused(value)
                 if reply.parts is not None:

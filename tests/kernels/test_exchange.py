@@ -228,6 +228,15 @@ async def test_replies_that_nobody_asked_for() -> None:
     assert not loop.lost
 
 
+async def test_a_reply_to_what_was_not_sent_yet() -> None:
+    loop = Loop()
+    reply = loop.one(b"a", 1.0)
+    loop.arrives(b":1\r\n")
+    assert loop.lost == ["it sent a reply that nobody asked for"]
+    with pytest.raises(ConnectionError):
+        await reply
+
+
 async def test_bounds() -> None:
     loop = Loop(most=2)
     for _ in range(2):
