@@ -183,7 +183,12 @@ async def test_replies_that_have_shifted(proxy: FaultProxy) -> None:
         assert monotonic() - began < 5.0
         assert proxy.flipped is not None
         assert not found["wrong"]
-        assert 0 < found["missed"] < 100, found
+        assert found["missed"], found  # and then it is over, however busy the machine was
+        await until(partial(_all_right, region, values))
+
+
+async def _all_right(region: Any, values: dict[int, bytes]) -> bool:
+    return [await region.get(key) for key in values] == list(values.values())
 
 
 async def test_news_of_a_change(own_server: ValkeyServer, proxy: FaultProxy) -> None:
