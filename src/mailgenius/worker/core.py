@@ -80,7 +80,7 @@ class Core:
         self.offset = 0.0  # what the server's clock is ahead of ours, in milliseconds
         self.failed: list[tuple[Entry, BaseException, Retry | Dead]] = []  # for those who listen
         self.stalled: list[Entry] = []
-        self.losses: list[Batch] = []
+        self.losses: list[list[str]] = []  # ids
         self.waits: list[float] = []  # seconds from being added to being leased
         self.calls = self.leased = self.completed = self.retried = self.dead = self.refused = 0
         self._handlers, self._pools = handlers, pools
@@ -225,11 +225,12 @@ class Core:
     def answered(self, call: Ack, reply: Sequence[Any], now: float) -> None:
         """The jobs that it gives wait in their pools from now on."""
         self.offset = int(reply[0]) - now * 1000
-        for batch, new in call.said:
-            for index in new:
-                batch.state[index] = GONE
-            self._end_if_over(batch)
         self.lost(reply[2])
+        for batch, new in call.said:
+            if not batch.lost:
+                for index in new:
+                    batch.state[index] = GONE
+                self._end_if_over(batch)
         due, self.cron = int(reply[1]), bool(reply[3])
         if call.want:
             self.yielding = bool(reply[4])
@@ -267,8 +268,7 @@ class Core:
             batch.left -= len(gone)
             self._unsettled = deque(one for one in self._unsettled if one[0] is not batch)
             batch.new.clear()
-            if batch.left:
-                self.losses.append(batch)
+            self.losses.append([batch.id(i) for i in range(batch.count) if batch.state[i] != GONE])
             self._end_if_over(batch)
 
     def _end_if_over(self, batch: Batch) -> None:

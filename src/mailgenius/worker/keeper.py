@@ -2,8 +2,8 @@
 them back at once when the worker dies.
 
 Started by keeping.py as ``python -m mailgenius.worker.keeper``. Its standard input brings one line, a JSON object, and ends
-when the worker does; its standard output takes news, a JSON object a line: tokens that were ``lost``, ids of jobs that are
-to be ``cancelled``. Leases and states of jobs are in memory that both share (memory.py). A worker that is stopped (SIGSTOP)
+when the worker does; its standard output takes news, a JSON object a line, the first when it has begun: tokens that were
+``lost``, ids of jobs that are to be ``cancelled``. Leases and states of jobs are in memory that both share (memory.py). A worker that is stopped (SIGSTOP)
 is not renewed: it does nothing, and others shall.
 """
 
@@ -46,18 +46,21 @@ class Keeper:
         self._lease: float = order["lease"]
         self._memory = SharedStates(memoryview(memory), order["slots"])
         self._renewed = time.monotonic()
+        self._missing: set[bytes] = set()  # tokens that the server did not know the last time
 
     def run(self, life: list[int]) -> None:
         """Until the worker has ended, which is when one of these can be read."""
         every = min(self._lease / 3, _OFTEN)
-        wait = every
+        wait = 0.0
         while not select.select(life, [], [], wait)[0]:
             if _stopped(self._pid):
                 wait = 0.1
                 continue
             try:
                 self._renew()
-                wait = every
+                if not wait:
+                    self._say([], [])  # that it is there
+                wait = _AGAIN if self._missing else every
             except MailgeniusError:
                 wait = min(every, _AGAIN)
         self._give_back()
@@ -65,19 +68,21 @@ class Keeper:
     def _renew(self) -> None:
         tokens = self._memory.tokens()
         if not tokens:
-            self._renewed = time.monotonic()
+            self._renewed, self._missing = time.monotonic(), set()
             return
         began = time.monotonic()
         _, lost, cancelled = self._beat(
             self._keys, (self._clock, self._worker, round(self._lease * 1000), *tokens), timeout=self._lease / 3
         )
         self._renewed = began
-        still = set(self._memory.tokens())
-        lost = [token.decode() for token in lost if token in still]  # the others were done meanwhile
-        if lost or cancelled:
-            news = {"lost": lost, "cancelled": [id.decode() for id in cancelled]}
-            with contextlib.suppress(BrokenPipeError):
-                os.write(1, json.dumps(news).encode() + b"\n")
+        # One that the worker still has the next time was not done with meanwhile.
+        told, self._missing = [token.decode() for token in lost if token in self._missing], set(lost)
+        if told or cancelled:
+            self._say(told, [id.decode() for id in cancelled])
+
+    def _say(self, lost: list[str], cancelled: list[str]) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            os.write(1, json.dumps({"lost": lost, "cancelled": cancelled}).encode() + b"\n")
 
     def _give_back(self) -> None:
         """All that the worker had, with what is known of it. Tries until the leases have ended by themselves."""
@@ -112,8 +117,6 @@ def main() -> None:
     life = [0]
     with contextlib.suppress(AttributeError, OSError):  # other processes that the worker made may hold the pipe open
         life.append(os.pidfd_open(order["pid"]))
-    if os.getppid() != order["pid"] and not Path(f"/proc/{order['pid']}").exists():
-        life = []
     Keeper(order, mmap.mmap(order["memory"], 0)).run(life)
 
 

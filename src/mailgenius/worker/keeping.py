@@ -15,7 +15,7 @@ from typing import Any
 
 __all__ = ["Keeping", "shared_memory"]
 
-_PAUSE = 1.0  # seconds until another keeper is started for one that ended
+_PAUSE = 1.0  # seconds until another keeper is started for one that could not begin
 
 
 def shared_memory(size: int) -> tuple[int, mmap.mmap]:
@@ -45,6 +45,7 @@ class Keeping:
         self._loop = asyncio.get_running_loop()
         self._process: subprocess.Popen[bytes] | None = None
         self.started = 0
+        self.ready = False  # it renews
         self._text = b""
         self._again: asyncio.TimerHandle | None = None
 
@@ -79,12 +80,16 @@ class Keeping:
         except BlockingIOError:
             return
         if not text:
+            # One that had been at work is replaced at once; one that cannot begin shall not be started again and again.
+            pause = 0.0 if self.ready else _PAUSE
+            self.ready = False
             self._forget(process)
+            self._again = self._loop.call_later(pause, self._restart)
             self._broke(RuntimeError(f"The keeper ended with exit code {process.wait(1.0)}: another one is started"))
-            self._again = self._loop.call_later(_PAUSE, self._restart)
             return
         *lines, self._text = (self._text + text).split(b"\n")
         for line in lines:
+            self.ready = True
             news = json.loads(line)
             self._heard([token.encode() for token in news["lost"]], set(news["cancelled"]))
 

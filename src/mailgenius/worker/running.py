@@ -38,7 +38,7 @@ from .memory import SharedStates, size_of
 from .metrics import WorkerMetrics, timing
 from .pool import Pool
 from .process_runner import ProcessRunner
-from .states import ENDED, GONE
+from .states import ENDED
 from .thread_runner import ThreadRunner
 from .verdict import Retry
 
@@ -135,8 +135,7 @@ class Run:
             except OSError as error:
                 self._keeping = None
                 self._broke(error)
-        if self._keeping is None:
-            self._beater = self._loop.create_task(self._beat())
+        self._beater = self._loop.create_task(self._beat())
 
     async def _check(self) -> None:
         node = await self._redis.node_of(self._keys[0])
@@ -283,8 +282,8 @@ class Run:
         for entry in core.stalled:
             self._hooks.fire("stalled", self._job(entry))
         core.stalled.clear()
-        for batch in core.losses:
-            self._hooks.fire("lost", [batch.id(index) for index in range(batch.count) if batch.state[index] != GONE])
+        for ids in core.losses:
+            self._hooks.fire("lost", ids)
         core.losses.clear()
 
     # -- leases and deadlines ------------------------------------------------------------------------------------
@@ -301,12 +300,12 @@ class Run:
         self.poke()
 
     async def _beat(self) -> None:
-        """Renews the leases, where there is no keeper."""
+        """Renews the leases, while there is no keeper that does."""
         every = min(self._policy.lease / 3, _BEAT)
         while True:
             await asyncio.sleep(every)
             tokens = [token for token, batch in self._core.batches.items() if not batch.lost]
-            if tokens:
+            if tokens and (self._keeping is None or not self._keeping.ready):
                 words = self._queue._clock, self._name, round(self._policy.lease * 1000), *tokens
                 try:
                     _, lost, cancelled = await self._scripts["beat"][0](self._keys, words, timeout=every)
