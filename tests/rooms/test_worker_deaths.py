@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import signal
@@ -59,7 +58,7 @@ def children(redis_server: ValkeyServer, tmp_path: Path) -> Iterator[list[Child]
 @contextlib.asynccontextmanager
 async def queue_on(server: ValkeyServer) -> AsyncIterator[AsyncQueue]:
     async with AsyncRedis(server.url) as redis:
-        yield AsyncQueue(redis, "mail", policy=Policy(lease=worker_child.LEASE, attempts=2))
+        yield AsyncQueue(redis, "mail", policy=Policy(lease=worker_child.LEASE, attempts=2), unsafe=True)
 
 
 async def test_what_a_killed_worker_had_is_given_back_at_once(
@@ -134,7 +133,6 @@ async def test_a_job_that_kills_its_worker_is_buried_and_its_mates_end(
 
         await until(step, 30)
         assert children[-1].lines().count("began 7") == 2
-        assert len(children) == 2
         children.append(last := Child(redis_server.url, path))
         await holds(lambda: len({line for line in last.lines() if line.startswith("did")}) == 60)
         failure = failure_of(await queue.redis.call("HGET", queue.prefix + "errors", poison))
@@ -218,8 +216,7 @@ async def test_a_keeper_that_is_killed_is_replaced(
 
         @worker.handler("until")
         async def handler(payload: str) -> None:
-            while not go.exists():
-                await asyncio.sleep(0.01)
+            await worker_child.there(go)
             done.append(payload)
 
         async with running(worker):

@@ -1,4 +1,5 @@
-"""A worker in a process of its own, that can be killed: ``python -m tests.rooms.worker_child URL QUEUE JOURNAL [no-keeper]``.
+"""A worker in a process of its own, that can be killed: ``python -m tests.rooms.worker_child URL QUEUE JOURNAL``, and
+perhaps ``no-keeper``.
 
 Each job that ends appends its payload to the journal, one line. The name of a job says what it does.
 """
@@ -15,7 +16,9 @@ from typing import Any
 
 from mailgenius import AsyncRedis
 from mailgenius.queue import AsyncQueue, Policy
+from mailgenius.rt import aio as rt
 from mailgenius.worker import Job, Worker
+from tests.waiting_async import until
 
 LEASE = 1.5  # seconds
 
@@ -24,6 +27,15 @@ def journal(path: str, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.write(fd, text.encode() + b"\n")
     os.close(fd)
+
+
+async def there(path: Path) -> None:
+    """Until it exists."""
+
+    async def found() -> bool:
+        return os.path.exists(path)  # noqa: PTH110, ASYNC240 - a look at a folder in memory
+
+    await until(found, 60)
 
 
 async def main(url: str, name: str, path: str, *flags: str) -> None:
@@ -38,13 +50,12 @@ async def main(url: str, name: str, path: str, *flags: str) -> None:
         @worker.handler("hang")
         async def hang(payload: Any) -> None:
             journal(path, f"began {payload}")
-            await asyncio.sleep(3600)
+            await rt.wait(rt.Event(), 3600)
 
         @worker.handler("until", concurrency=2)
-        async def until(payload: str, job: Job) -> None:
+        async def wait(payload: str, job: Job) -> None:
             journal(path, f"began {job.id}")
-            while not Path(payload).exists():
-                await asyncio.sleep(0.005)
+            await there(Path(payload))
             journal(path, f"did {job.id}")
 
         @worker.handler("die", concurrency=1)

@@ -250,7 +250,7 @@ class Core:
             self.back_all()
 
     def woken(self) -> None:
-        """The server says that there is something to do. If it is not for us, we tell it, so that another one hears of it."""
+        """The server says that there is something to do. If it is not for us, another one is to hear of it."""
         self.dry, self._woken = False, True
 
     def lost(self, tokens: Sequence[bytes]) -> None:
@@ -303,7 +303,8 @@ class Core:
             batch.names.append("")
             self._is_done(batch, index, now)
             return None
-        name, id, lane, error = "?", "", "5", None
+        name, id, lane = "?", "", "5"
+        error: Exception
         try:
             found = parse(frame)
             name, id, lane = found.name, found.id, _lane(found.options)

@@ -16,8 +16,8 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class Job:
-    """``id``, ``name``; ``attempts`` that failed before this one; ``stalls``: times that a worker died with it; ``added_at``;
-    ``trace``: the W3C traceparent that it was added with."""
+    """``id``, ``name``; ``attempts`` that failed before this one; ``stalls``: times that a worker died with it;
+    ``added_at``; ``trace``: the W3C traceparent that it was added with."""
 
     __slots__ = ("_entry", "_note", "cancelled", "deadline", "touched")
 
@@ -56,7 +56,7 @@ class Job:
         return "" if options is None else options.trace
 
     def progress(self, value: Any) -> None:
-        """How far it is: anything that msgspec can write as msgpack. Told to Redis within about 50 ms; the last value counts."""
+        """How far it is: anything that msgspec can write as msgpack. Told to Redis within 50 ms; the last value counts."""
         self.touched = True
         self._note(self.id, "progress", _encode(value))
 

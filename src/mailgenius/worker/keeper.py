@@ -1,10 +1,10 @@
-"""The keeper: a small process beside a worker, which renews its leases however long a handler holds the interpreter, and gives
-them back at once when the worker dies.
+"""The keeper: a small process beside a worker, which renews its leases however long a handler holds the interpreter, and
+gives them back at once when the worker dies.
 
 Started by keeping.py as ``python -m mailgenius.worker.keeper``. Its standard input brings one line, a JSON object, and ends
 when the worker does; its standard output takes news, a JSON object a line, the first when it has begun: tokens that were
-``lost``, ids of jobs that are to be ``cancelled``. Leases and states of jobs are in memory that both share (memory.py). A worker that is stopped (SIGSTOP)
-is not renewed: it does nothing, and others shall.
+``lost``, ids of jobs that are to be ``cancelled``. Leases and states of jobs are in memory that both share (memory.py). A
+worker that is stopped (SIGSTOP) is not renewed: it does nothing, and others shall.
 """
 
 from __future__ import annotations

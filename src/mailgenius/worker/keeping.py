@@ -30,8 +30,8 @@ def shared_memory(size: int) -> tuple[int, mmap.mmap]:
 
 
 class Keeping:
-    """``order``: what the keeper is told, but the memory. ``heard(lost, cancelled)``: its news. ``broke(error)``: it could not
-    be started, or ended."""
+    """``order``: what the keeper is told, but the memory. ``heard(lost, cancelled)``: its news. ``broke(error)``: it could
+    not be started, or ended."""
 
     def __init__(
         self,

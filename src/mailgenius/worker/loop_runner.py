@@ -1,7 +1,7 @@
 """Runs async handlers: as many tasks as the pool has places, each of which runs jobs back to back.
 
-A job that does not wait costs no task, no timer and no turn of the event loop. One millisecond of each turn is theirs. A task
-in which a job left something behind (context variables, a cancellation) is replaced by a new one.
+A job that does not wait costs no task, no timer and no turn of the event loop. One millisecond of each turn is theirs. A
+task in which a job left something behind (context variables, a cancellation) is replaced by a new one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The states of leased jobs, in memory that a worker and its keeper share. Pure.
 
-A slot for each lease: its token (8 bytes; 0: empty), the place of its first job in the chunk and how many there are (2 bytes
-each), and a byte for each job, its state. The token is written last and erased first, so that what stands there is whole.
+A slot for each lease: its token (8 bytes; 0: empty), the place of its first job in the chunk and how many there are (2
+bytes each), and a byte for each job, its state. The token is written last and erased first, so that what stands there is
+whole.
 """
 
 from __future__ import annotations

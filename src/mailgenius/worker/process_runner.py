@@ -1,5 +1,5 @@
-"""Runs plain handlers that need the processor, in processes of their own: as many as the pool has places, made when they are
-needed. One whose job is overdue, removed, or not ours any more is killed."""
+"""Runs plain handlers that need the processor, in processes of their own: as many as the pool has places, made when they
+are needed. One whose job is overdue, removed, or not ours any more is killed."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ProcessRunner:
         waiting = self._pool.waiting
         while waiting and len(self._busy) < self._pool.limit and not self._closed:
             entry = waiting.popleft()
-            batch, index, like, payload, _ = entry
+            batch, index, _, payload, _ = entry
             batch.state[index] = BEGUN
             try:
                 child = self._free.pop() if self._free else self._start()

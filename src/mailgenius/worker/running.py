@@ -21,8 +21,7 @@ from typing import Any
 import msgspec
 
 from mailgenius._native import Histogram
-from mailgenius.errors import ConfigError, RedisRefused, RedisUnavailable
-from mailgenius.link.safety import parsed_info, refusals
+from mailgenius.errors import RedisRefused, RedisUnavailable
 from mailgenius.queue import AsyncQueue
 from mailgenius.queue.scripts import script
 
@@ -63,7 +62,6 @@ class RunOptions(msgspec.Struct, frozen=True, kw_only=True):
     concurrency: int
     keeper: bool
     grace: float
-    unsafe: bool
 
 
 class Run:
@@ -113,12 +111,9 @@ class Run:
         self._until = inf  # when running jobs are not waited for any more
 
     async def begin(self) -> None:
-        """Raises ``ConfigError`` if jobs are not safe on this server."""
-        if not self._options.unsafe:
-            await self._check()
-        keep = self._policy.keep_failed, round(self._policy.keep_failed_for * 1000)
-        words = ("max_stalled", self._policy.max_stalled, "keep_dead", keep[0], "keep_dead_ms", keep[1])
-        await self._redis.call("HSET", self._keys[0], *words, "events", self._policy.events, timeout=_TIMEOUT)
+        """Raises ``ConfigError`` if jobs are not safe on this server, and ``RedisUnavailable``."""
+        await self._queue.check()
+        await self._queue.configure()
         if self._options.keeper:
             order = {
                 "url": self._redis.url,
@@ -136,14 +131,6 @@ class Run:
                 self._keeping = None
                 self._broke(error)
         self._beater = self._loop.create_task(self._beat())
-
-    async def _check(self) -> None:
-        node = await self._redis.node_of(self._keys[0])
-        memory, persistence = await node.calls([("INFO", "memory"), ("INFO", "persistence")])
-        if found := refusals(parsed_info(memory) | parsed_info(persistence), None, False, False):
-            raise ConfigError(
-                f"$.worker: this Redis is not safe for jobs, since {'; and '.join(found)}. unsafe=True takes it all the same."
-            )
 
     # -- the one task that calls ---------------------------------------------------------------------------------
 

@@ -24,11 +24,11 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 class Worker:
     """``Worker(queue)``, or ``Worker("email-sending", url="redis://…")``.
 
-    ``concurrency``: jobs that run at once, of all handlers of a kind (async, plain, ``process=True``) that have no number of
-    their own. ``keeper``: a small process beside the worker renews its leases, so that a handler may hold the interpreter as
-    long as it likes, and gives them back at once when the worker dies; without it the event loop renews them. ``grace``:
-    seconds that running jobs have to end after ``stop()``. ``unsafe``: also on a Redis that may drop jobs or keeps nothing on
-    disk. What holds for jobs that do not say themselves is the queue's policy.
+    ``concurrency``: jobs that run at once, of all handlers of a kind (async, plain, ``process=True``) that have no number
+    of their own. ``keeper``: a small process beside the worker renews its leases, so that a handler may hold the
+    interpreter as long as it likes, and gives them back at once when the worker dies; without it the event loop renews
+    them. ``grace``: seconds that running jobs have to end after ``stop()``. ``unsafe``, with a name: as that of
+    ``AsyncQueue``. What holds for jobs that do not say themselves is the queue's policy.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class Worker:
             raise ConfigError(f"$.worker.concurrency: {concurrency} is out of range; give at least 1")
         if grace < 0:
             raise ConfigError(f"$.worker.grace: {grace} is out of range; give at least 0")
-        self._given, self._url = queue, url
-        self._options = RunOptions(concurrency=concurrency, keeper=keeper, grace=grace, unsafe=unsafe)
+        self._given, self._url, self._unsafe = queue, url, unsafe
+        self._options = RunOptions(concurrency=concurrency, keeper=keeper, grace=grace)
         self._handlers: dict[str, Handler] = {}
         self._hooks = Hooks()
         self._stops = 0
@@ -71,9 +71,9 @@ class Worker:
     ) -> Callable[[_F], _F]:
         """``@worker.handler("send-email")`` on a function of ``(payload)`` or ``(payload, job)``, async or not.
 
-        The payload is decoded to the type of the first parameter. A plain function runs in a thread, or, with ``process``, in
-        a process of its own. ``concurrency``: jobs of this name at once, beside all others. ``timeout``: seconds; an async
-        handler is cancelled then and a process killed, while a thread can only be told (``job.cancelled``).
+        The payload is decoded to the type of the first parameter. A plain function runs in a thread, or, with ``process``,
+        in a process of its own. ``concurrency``: jobs of this name at once, beside all others. ``timeout``: seconds; an
+        async handler is cancelled then and a process killed, while a thread can only be told (``job.cancelled``).
         ``keep_result``: seconds that what it returns can be read. Whatever it raises makes the job be tried again, as often
         as the policy says: ``JobFailed``: never; ``JobRetry``: after as many seconds as it says.
         """
@@ -108,7 +108,8 @@ class Worker:
     # -- beginning and end ---------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Until ``stop()``. Raises ``ConfigError`` if it cannot begin; what fails later is waited out, and told as ``error``."""
+        """Until ``stop()``. Raises ``ConfigError`` or ``RedisUnavailable`` if it cannot begin; what fails later is waited
+        out, and told as ``error``."""
         if not self._handlers:
             raise ConfigError("$.worker: it has no handlers; give it some with @worker.handler(name)")
         if self._run is not None:
@@ -118,7 +119,7 @@ class Worker:
         else:
             assert self._url is not None  # noqa: S101 - __init__ has seen to it
             async with AsyncRedis(self._url) as redis:
-                await self._with(AsyncQueue(redis, self._given))
+                await self._with(AsyncQueue(redis, self._given, unsafe=self._unsafe))
 
     async def _with(self, queue: AsyncQueue) -> None:
         self._run = run = Run(self._handlers, self._hooks, queue, self._options)
