@@ -49,7 +49,7 @@ class Hand:
     def lease(self, want: int = 100, milliseconds: int = 30_000) -> list[Leased]:
         """The next jobs, all of one lane."""
         self.calls += 1
-        reply = self.run("work", self.calls, want, milliseconds, 1, 0, 0, 100)
+        reply = self.run("work", self.calls, want, milliseconds, 1, 0, 100)
         self.due, self.cron = int(reply[1]), bool(int(reply[3]))
         token, number, first = reply[5], reply[6].decode(), int(reply[8])
         found = []

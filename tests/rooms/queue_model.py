@@ -142,12 +142,12 @@ class Model:
 
     # -- working -------------------------------------------------------------------------------------------------
 
-    def work(self, acks: tuple[Any, ...] = (), names: tuple[Any, ...] = (), worker: str = "") -> None:
+    def work(self, acks: tuple[Any, ...] = (), worker: str = "") -> None:
         worker = worker or self.chance.choice(("w1", "w2", "w3"))
         want = 0 if acks and self.chance.random() < 0.3 else self.chance.choice((1, 3, 10, 100))
         alone = int(not any(lease.worker == worker for lease in self.leases.values()))
         self.calls += 1
-        whole = (worker, self.calls, want, LEASE, alone, len(acks) // 3, *acks, len(names) // 2, *names, 10)
+        whole = (worker, self.calls, want, LEASE, alone, int(bool(acks)), *acks, 10)
         reply = self.run("work", *whole)
         self.due()
         if self.chance.random() < 0.2:
@@ -205,7 +205,7 @@ class Model:
         if not lease.jobs:
             del self.leases[lease.token]
         names = ("send", count) if count else ()
-        self.work((lease.token, left, ""), names, lease.worker)
+        self.work((lease.token, left, "", len(names) // 2, *names), lease.worker)
 
     def settle(self) -> None:
         lease = self.a_lease()
@@ -294,7 +294,7 @@ class Model:
         self.now += self.chance.choice((1, 10, 500, 2000, 15_000, 40_000))
         for _ in range(60):  # each call does a part
             self.calls += 1
-            self.run("work", "idle", self.calls, 0, LEASE, 0, 0, 0, 10)
+            self.run("work", "idle", self.calls, 0, LEASE, 0, 0, 10)
         self.due()
 
     def due(self) -> None:
@@ -309,7 +309,7 @@ class Model:
     def due_one(self, lease: Lease) -> None:
         for _ in range(60):
             self.calls += 1
-            self.run("work", "idle", self.calls, 0, LEASE, 0, 0, 0, 10)
+            self.run("work", "idle", self.calls, 0, LEASE, 0, 0, 10)
         for each in list(self.leases.values()):
             if each.ends <= self.now:
                 self.taken_back(each, None)

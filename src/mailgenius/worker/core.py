@@ -173,19 +173,17 @@ class Core:
         self._said, self._woken = now, False
         self.calls += 1
         said: list[tuple[Batch, list[int]]] = []
-        names: Counter[str] = Counter()
         words: list[Any] = [self._number, want, round(self._policy.lease * 1000), int(idle), 0]
         for batch in self.batches.values():
             if batch.new and (idle or not batch.left or now - batch.new_since >= PARTIAL):
                 new, batch.new = batch.new, []
                 said.append((batch, new))
-                names.update(map(batch.names.__getitem__, new))
-                words += batch.token, batch.unsaid(new), batch.ranges(new)
+                names = Counter(map(batch.names.__getitem__, new))
+                del names[""]  # of removed jobs
+                words += batch.token, batch.unsaid(new), batch.ranges(new), len(names)
+                for item in names.items():
+                    words += item
         words[4] = len(said)
-        del names[""]  # of removed jobs
-        words.append(len(names))
-        for item in names.items():
-            words += item
         words.append(self._policy.keep_done)
         words += [self._record(*one) for one in self._recent]
         self._recent.clear()

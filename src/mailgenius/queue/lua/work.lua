@@ -3,12 +3,12 @@
 -- KEYS  1 the queue; beside it nearly all others
 -- ARGV  1 time (tests)   2 worker   3 number of its call   4 jobs wanted   5 milliseconds of the lease
 --       6 1 if the worker has nothing else to do (and so may have a job that must come alone), else 0
---       7 leases; then for each: token; the indexes not done with ('': none); ids of those done, for events: 5-1 5-7..9
---       names; then each name and how many of its jobs are done
+--       7 leases; then for each: token; the indexes not done with ('': none); ids of those done, for events: 5-1 5-7..9;
+--         how many names; then each name and how many of its jobs are done
 --       most records of done jobs to keep; then the records, oldest first
 -- Gives {time; milliseconds until there may be more (-1: nobody knows of any, -2: there is more now);
---   tokens that were lost; 1 if cron is due; 1 if a job waits that must come alone and this worker is to have it: it should finish the others first;
---   token or ''; lane's number; lane's name; first position as text; jobs...}
+--   tokens that were lost; 1 if cron is due; 1 if a job waits that must come alone and this worker is to have it: it should
+--   finish the others first; token or ''; lane's number; lane's name; first position as text; jobs...}
 local worker, want = ARGV[2], tonumber(ARGV[4])
 local lost, n = {}, tonumber(ARGV[7])
 local last = call('HGET', P .. 'workers', worker)
@@ -16,23 +16,23 @@ local count = last and tonumber(string.match(last, '^(%d+) ')) or 0
 -- A call that comes after a later one of its worker, or after the worker's end, was repeated long ago.
 if tonumber(ARGV[3]) < count then return { text(now), -1, lost, 0, 0, '', '', '', '0' } end
 local again = tonumber(ARGV[3]) == count and string.match(last, ' (.*)$')
-local at = 8 + 3 * n
 if not again then
-  for i = 8, at - 1, 3 do
-    local lease = lease_read(ARGV[i])
+  local at = 8
+  for _ = 1, n do
+    local token, left, ids, names = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
+    local lease = lease_read(token)
     if not lease or lease.worker ~= worker then
-      lost[#lost + 1] = ARGV[i]
+      lost[#lost + 1] = token
     else
-      local done = lease.count - #ARGV[i + 1] / 2
-      lease_keep(ARGV[i], lease, ARGV[i + 1])
+      local done = lease.count - #left / 2
+      lease_keep(token, lease, left)
       call('HINCRBY', P .. 'q', 'active', 0 - done)
       finish(lease.number, lease.chunk, done)
-      if ARGV[i + 2] ~= '' then tell('completed', ARGV[i + 2]) end
+      for i = at + 4, at + 2 + 2 * names, 2 do call('HINCRBY', P .. 'names', 'd' .. ARGV[i], ARGV[i + 1]) end
+      if ids ~= '' then tell('completed', ids) end
     end
+    at = at + 4 + 2 * names
   end
-  local names = tonumber(ARGV[at])
-  for i = at + 1, at + 2 * names, 2 do call('HINCRBY', P .. 'names', 'd' .. ARGV[i], ARGV[i + 1]) end
-  at = at + 1 + 2 * names
   if at < #ARGV then
     call('LPUSH', P .. 'kept', unpack(ARGV, at + 1))
     call('LTRIM', P .. 'kept', 0, tonumber(ARGV[at]) - 1)
