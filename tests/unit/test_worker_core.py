@@ -1,0 +1,237 @@
+"""What a worker decides, driven by seeded schedules: a server that loses leases and replies, jobs that end in any order."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from mailgenius.errors import JobFailed
+from mailgenius.queue.frames import pack
+from mailgenius.queue.options import Options
+from mailgenius.queue.policy import Policy
+from mailgenius.worker.batch import Ack, Entry, Settle
+from mailgenius.worker.core import MOST, Core
+from mailgenius.worker.handlers import define
+from mailgenius.worker.memory import SharedStates, size_of
+from mailgenius.worker.pool import AHEAD, Pool
+from mailgenius.worker.states import BEGUN
+
+SLOTS = 40
+
+
+class Server:
+    """Jobs of one lane, leases of ranges of it, what became of jobs: as the scripts have it."""
+
+    def __init__(self, chance: random.Random, jobs: int) -> None:
+        self.chance = chance
+        self.frames = []
+        for n in range(jobs):
+            options = Options(attempts=2) if chance.random() < 0.1 else None
+            name = chance.choice(("quick", "slow", "slow", "nobody") if chance.random() < 0.1 else ("quick", "slow"))
+            self.frames.append(pack(name, b"%d" % n, options, attempts=int(chance.random() < 0.05)))
+            if chance.random() < 0.02:
+                self.frames[-1] = b""  # it was removed
+        self.head = 0
+        self.leases: dict[bytes, dict[int, bytes]] = {}  # what a lease is for
+        self.token = 0
+        self.last: tuple[int, list[Any]] | None = None
+        self.back: list[tuple[int, int]] = []  # ranges that wait again
+        self.ended: dict[int, list[str]] = {}  # position -> what became of it
+        self.names: dict[str, int] = {}
+
+    def work(self, words: list[Any]) -> list[Any]:
+        number, want, _, alone, count = words[:5]
+        if self.last is not None and self.last[0] == number:
+            return self.last[1]
+        at, lost = 5, []
+        for _ in range(count):
+            token, left, ids, names = words[at : at + 4]
+            lease = self.leases.get(token)
+            if lease is None:
+                lost.append(token)
+            else:
+                stays = {int.from_bytes(left[i : i + 2], "big") for i in range(0, len(left), 2)}
+                assert stays <= lease.keys()
+                told = places(ids)
+                for place in [place for place in lease if place not in stays]:
+                    if lease.pop(place):
+                        self.ended.setdefault(place, []).append("done")
+                        assert place in told
+                        told.remove(place)
+                assert not told
+                for i in range(at + 4, at + 4 + 2 * names, 2):
+                    self.names[words[i]] = self.names.get(words[i], 0) + words[i + 1]
+                if not lease:
+                    del self.leases[token]
+            at += 4 + 2 * names
+        reply: list[Any] = [b"1000", b"-1", lost, 0, 0, b"", b"", b"", b"0"]
+        if want:
+            assert want <= MOST
+            first, stop = self.head, min(self.head + want, len(self.frames))
+            if self.back:
+                first, stop = self.back.pop()
+            else:
+                self.head = stop
+            if first < stop:
+                self.token += 1
+                token = b"%d" % self.token
+                self.leases[token] = {n: self.frames[n] for n in range(first, stop)}
+                reply[5:9] = [token, b"5", b"5", b"%d" % first]
+                reply += self.frames[first:stop]
+            if self.back or self.head < len(self.frames):
+                reply[1] = b"-2"
+        self.last = (number, reply)
+        return reply
+
+    def settle(self, words: list[Any]) -> bool:
+        lease = self.leases.get(words[0])
+        if lease is None:
+            return False
+        for at in range(2, len(words), 7):
+            place, kind = words[at], words[at + 1]
+            if place in lease:
+                del lease[place]
+                if kind == "back":
+                    self.back.append((place, place + 1))
+                elif kind == "retry":  # it is let in at once
+                    self.frames[place] = words[at + 6]
+                    self.back.append((place, place + 1))
+                else:
+                    self.ended.setdefault(place, []).append(kind)
+        if not lease:
+            del self.leases[words[0]]
+        return True
+
+    def lose(self) -> None:
+        """A lease ends, and its jobs wait again."""
+        if self.leases:
+            token = self.chance.choice(list(self.leases))
+            self.back += [(place, place + 1) for place in self.leases.pop(token)]
+
+
+def places(ids: str) -> set[int]:
+    found = set()
+    for word in ids.split():
+        begin, _, end = word.partition("..")
+        first = int(begin.partition("-")[2])
+        found |= set(range(first, int(end or first) + 1))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_every_job_ends_once_whatever_happens(seed: int) -> None:
+    chance = random.Random(seed)
+    server = Server(chance, 900)
+    handlers = {name: define(name, lambda payload: None) for name in ("quick", "slow")}
+    pools = {"quick": Pool(chance.choice((1, 5, 20))), "slow": Pool(chance.choice((1, 3)))}
+    states = SharedStates(memoryview(bytearray(size_of(SLOTS))), SLOTS)
+    core = Core(handlers, pools, states, Policy(attempts=3), worker="me", chance=chance.random)
+    now, running = 0.0, list[tuple[Entry, float]]()
+    losses, calls = 0, 0
+    while True:
+        now += chance.choice((0.0001, 0.001, 0.02))
+        for pool in pools.values():
+            while pool.waiting and pool.running < pool.limit and chance.random() < 0.9:
+                entry = pool.waiting.popleft()
+                entry[0].state[entry[1]] = BEGUN
+                pool.running += 1
+                running.append((entry, now))
+        chance.shuffle(running)
+        for _ in range(chance.randint(0, len(running))):
+            entry, began = running.pop()
+            entry[2].pool.running -= 1
+            if chance.random() < 0.05:
+                core.raised(entry, JobFailed("no") if chance.random() < 0.3 else ValueError("no"), now)
+            elif entry[2].plain:
+                core.done(entry, now - began, now)
+            else:
+                core.kept(entry, b"", 0.0, now - began, now)
+        if chance.random() < 0.01 and losses < 5:
+            losses += 1
+            server.lose()
+            if chance.random() < 0.5:
+                core.lost([token for token, batch in core.batches.items() if token not in server.leases and batch.left])
+        assert sum(len(pool.waiting) for pool in pools.values()) <= AHEAD + MOST
+        todo = core.plan(now)
+        if isinstance(todo, Ack):
+            calls += 1
+            reply = server.work(todo.words)
+            while chance.random() < 0.1:  # it was lost
+                assert server.work(todo.words) is reply
+            core.answered(todo, reply, now)
+        elif isinstance(todo, Settle):
+            ours = server.settle(todo.words)
+            again = chance.random() < 0.1
+            if again:
+                server.settle(todo.words)
+            core.settled(todo, ours or again)
+        elif core.dry and server.back:
+            core.woken()
+        elif core.dry and not running and not any(pool.waiting for pool in pools.values()):
+            break
+    assert core.over
+    assert not core.batches
+    assert states.room == SLOTS
+    assert not states.tokens()
+    for place, frame in enumerate(server.frames):
+        ended = server.ended.get(place, [])
+        assert len(ended) == bool(frame), f"seed {seed}: {place} {ended}"
+    assert sum(server.names.values()) == sum(ended == ["done"] for ended in server.ended.values())
+    assert core.retried > 0
+    assert calls < 4000
+
+
+def test_what_is_leased_ahead_follows_the_pace() -> None:
+    pool = Pool(4)
+    now = 0.0
+    pool.measure(now)
+    pool.running = 4
+    for _ in range(50):
+        now += 0.02
+        pool.done += 1  # 50 a second
+        pool.measure(now)
+    assert pool.ahead == 4  # 80 ms of work
+    for _ in range(50):
+        now += 0.02
+        pool.done += 20_000
+        pool.measure(now)
+    assert pool.ahead == AHEAD
+
+
+def test_a_job_that_comes_alone_runs_alone() -> None:
+    handlers = {"n": define("n", lambda payload: None)}
+    pool = Pool(5)
+    states = SharedStates(memoryview(bytearray(size_of(SLOTS))), SLOTS)
+    core = Core(handlers, {"n": pool}, states, Policy(), worker="me")
+    first = core.plan(0.0)
+    assert isinstance(first, Ack)
+    assert (first.words[1], first.words[3]) == (5, 1)
+    core.answered(first, [b"0", b"-2", [], 0, 0, b"1", b"5", b"5", b"0", pack("n", b"1")], 0.0)
+    entry = pool.waiting.popleft()
+    pool.running = 1
+    second = core.plan(0.01)
+    assert isinstance(second, Ack)
+    assert (second.words[1], second.words[3]) == (4, 0)
+    core.answered(second, [b"0", b"-1", [], 0, 1, b"", b"", b"", b"0"], 0.01)  # one waits that must come alone
+    assert isinstance(core.plan(0.02), float)
+    pool.running = 0
+    core.done(entry, 0.01, 0.03)
+    third = core.plan(0.03)
+    assert isinstance(third, Ack)
+    assert (third.words[1], third.words[3]) == (1, 1)
+    core.answered(third, [b"0", b"-2", [], 0, 0, b"2", b"A", b"A", b"0", pack("n", b"2", stalls=1)], 0.03)
+    assert len(core.stalled) == 1
+    entry = pool.waiting.popleft()
+    pool.running = 1
+    assert isinstance(core.plan(0.2), float)  # nothing beside it
+    pool.running = 0
+    core.raised(entry, ValueError("no"), 0.3)
+    settle = core.plan(0.3)
+    assert isinstance(settle, Settle)
+    assert settle.words[3] == "retry"
+    core.settled(settle, True)
+    last = core.plan(0.31)
+    assert isinstance(last, Ack)
+    assert last.words[1] == 5
