@@ -152,7 +152,7 @@ def test_what_a_crash_takes_after_the_last_chunk_is_loaded_again(
 ) -> None:
     table, counts, _ = expected["skip"]
     lost: list[int] = []
-    crashes = iter([True])
+    crashes: Iterator[bool] = iter(())
 
     class Unlucky(Loader):
         """The server crashes when all lanes are done, before anything of them reached the disk."""
@@ -166,13 +166,18 @@ def test_what_a_crash_takes_after_the_last_chunk_is_loaded_again(
             return again
 
     lazy = {"wal_writer_delay": "10s", "wal_writer_flush_after": "0", "checkpoint_timeout": "1h"}
-    with postgres(tmp_path / "pg", settings=lazy) as server:
-        prepare(server.dsn, leads_file)
-        monkeypatch.setattr("mailgenius.importer.job.Loader", Unlucky)
-        with Pool(server.dsn, timeout=60) as pool:
-            report = run_or_resume(pool, leads_file, "skip")
-            assert fingerprint(pool) == table
-    assert account(report) == counts
+    for trial in range(5):  # a busy machine may take longer than the writer's delay, which cannot be longer
+        lost.clear()
+        crashes = iter([True])
+        with postgres(tmp_path / f"pg{trial}", settings=lazy) as server:
+            prepare(server.dsn, leads_file)
+            with Pool(server.dsn, timeout=60) as pool, monkeypatch.context() as patch:
+                patch.setattr("mailgenius.importer.job.Loader", Unlucky)
+                report = run_or_resume(pool, leads_file, "skip")
+                assert fingerprint(pool) == table
+        assert account(report) == counts
+        if len(lost) == 2:
+            break
     assert len(lost) == 2, "the crash took nothing"
     assert lost[0] > lost[1] == 0
 
