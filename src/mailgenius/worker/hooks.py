@@ -9,7 +9,7 @@ from mailgenius.errors import ConfigError
 
 __all__ = ["Event", "Hooks"]
 
-Event = Literal["completed", "failed", "retried", "stalled", "lost", "error"]
+Event = Literal["ready", "completed", "failed", "retried", "stalled", "lost", "error"]
 
 
 class Hooks:

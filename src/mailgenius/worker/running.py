@@ -131,6 +131,7 @@ class Run:
                 self._keeping = None
                 self._broke(error)
         self._beater = self._loop.create_task(self._beat())
+        self._hooks.fire("ready")
 
     # -- the one task that calls ---------------------------------------------------------------------------------
 

@@ -95,6 +95,7 @@ class Worker:
     def on(self, event: Event, function: _F | None = None) -> Any:
         """``worker.on("failed", function)``, or as a decorator. What is called, in the event loop:
 
+        - ``ready()``: it begins to take jobs;
         - ``completed(job, result)``; ``failed(job, error)``: it is dead; ``retried(job, error, seconds)``;
         - ``stalled(job)``: its last worker died with it, and it begins here;
         - ``lost(ids)``: others have these jobs now, as we did not renew our lease in time;
