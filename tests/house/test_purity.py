@@ -11,6 +11,8 @@ from tests.house import tree
 SHELLS: dict[str, str] = {
     "cli/main": "the process: environment, standard output",
     "cli/terminal": "standard output and error",
+    "cli/queue_top": "standard output, the clock",
+    "cli/working": "the current folder",
     "importer/origin": "files and pipes",
     "importer/rejects": "a file it writes",
     "importer/duplicates": "a file it writes",

@@ -75,7 +75,8 @@ class Supervised:
             (folder / "jobs.py").write_text(code)
         self.environ = {**os.environ, "MG_URL": url}
         self._under = under
-        self.plan = Plan(**({"target": "jobs:worker", "folder": str(folder), "tick": 0.05, "beat": 0.1} | how))
+        plan = Plan(target="jobs:worker", folder=str(folder), tick=0.05, beat=0.1)
+        self.plan = msgspec.structs.replace(plan, **how)
         self.process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

@@ -18,6 +18,7 @@ class Exit(IntEnum):
     FAILED = 1
     USAGE = 2
     DATA = 3
+    GAVE_UP = 4
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -27,8 +28,9 @@ MEANING = {
     Exit.FAILED: "stopped: database, server, disk; an import can be resumed with the command that is printed",
     Exit.USAGE: "the call or the input as a whole is wrong: options, no such file, no e-mail column",
     Exit.DATA: "done, but --strict was given and rows were rejected; or validate-email met an invalid address",
+    Exit.GAVE_UP: "work: its processes crashed again and again, and are not started any more",
     Exit.INTERRUPTED: "interrupted (Ctrl-C); an import can be resumed",
-    Exit.TERMINATED: "told to end (SIGTERM); an import can be resumed",
+    Exit.TERMINATED: "told to end (SIGTERM); an import can be resumed. work: told twice; running jobs were given back",
 }
 
 EPILOG = (

@@ -83,6 +83,14 @@ def _run(args: argparse.Namespace, terminal: Terminal) -> int:
         from mailgenius.cli import validating
 
         return validating.run(args, terminal)
+    if args.command == "work":
+        from mailgenius.cli import working
+
+        return working.run(args)
+    if args.command == "queue":
+        from mailgenius.cli import queues
+
+        return queues.run(args, terminal)
     from mailgenius.cli import migrating
 
     return migrating.run(args, terminal)

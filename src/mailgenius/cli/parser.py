@@ -6,6 +6,8 @@ import argparse
 from typing import Any
 
 from mailgenius.cli.exits import EPILOG
+from mailgenius.cli.grammar import add_command, add_output, positive
+from mailgenius.cli.queue_parser import add_queue, add_work
 
 __all__ = ["build_parser", "import_options"]
 
@@ -33,20 +35,10 @@ def names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def positive(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 1")
-    return number
-
-
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mailgenius",
-        description="Leads for e-mail marketing: import, look at, validate.",
+        description="Leads for e-mail marketing: import, look at, validate; queues of jobs and their workers.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
@@ -57,23 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     _leads(commands)
     _validate(commands)
     _migrate(commands)
+    add_work(commands)
+    add_queue(commands)
     return parser
-
-
-def _command(commands: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
-    made: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help=text,
-        description=description,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    return made
-
-
-def _output(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="print one JSON document on standard output")
 
 
 def _server(command: argparse.ArgumentParser) -> None:
@@ -91,7 +69,7 @@ def _server(command: argparse.ArgumentParser) -> None:
 
 
 def _import(commands: Any) -> None:
-    command = _command(
+    command = add_command(
         commands,
         "import",
         "import leads from a CSV file",
@@ -158,26 +136,26 @@ def _import(commands: Any) -> None:
         action=argparse.BooleanOptionalAction,
         help="progress on standard error (default: when it is a terminal)",
     )
-    _output(output)  # type: ignore[arg-type]
+    add_output(output)  # type: ignore[arg-type]
     _server(command)
 
 
 def _leads(commands: Any) -> None:
-    command = _command(commands, "leads", "count and show leads", "Looks at the leads of a workspace.")
+    command = add_command(commands, "leads", "count and show leads", "Looks at the leads of a workspace.")
     actions = command.add_subparsers(dest="action", metavar="ACTION", required=True)
-    count = _command(actions, "count", "how many leads a workspace has", "Prints the number of leads.")
-    show = _command(actions, "show", "show leads", "Shows the named leads, or those that came first.")
+    count = add_command(actions, "count", "how many leads a workspace has", "Prints the number of leads.")
+    show = add_command(actions, "show", "show leads", "Shows the named leads, or those that came first.")
     show.add_argument("emails", nargs="*", metavar="EMAIL", help="addresses to look up")
     show.add_argument("--limit", type=positive, default=20, help="how many (default: %(default)s)")
     show.add_argument("--cursor", metavar="CURSOR", help="go on from another page: its next or previous")
     for action in (count, show):
         action.add_argument("-w", "--workspace", metavar="SLUG", required=True)
-        _output(action)
+        add_output(action)
         _server(action)
 
 
 def _validate(commands: Any) -> None:
-    command = _command(
+    command = add_command(
         commands,
         "validate-email",
         "say whether addresses can be sent to",
@@ -188,17 +166,17 @@ def _validate(commands: Any) -> None:
     )
     command.add_argument("--allow-quoted", action="store_true", help='accept addresses such as "a b"@example.com')
     command.add_argument("--allow-special-use", action="store_true", help="accept .test, .local, .invalid and the like")
-    _output(command)
+    add_output(command)
 
 
 def _migrate(commands: Any) -> None:
-    command = _command(
+    command = add_command(
         commands,
         "migrate",
         "bring the database schema up to date",
         "Applies the migrations that are missing. Safe to run twice, and by two processes at once.",
     )
-    _output(command)
+    add_output(command)
     _server(command)
 
 
