@@ -7,6 +7,7 @@ from .event import Event
 from .limits import Limit
 from .options import Backoff
 from .policy import PROFILES, Policy
+from .schedule import Schedule
 from .states import STATES
 from .views import Counts, JobInfo, NameCounts, Page
 
@@ -24,4 +25,5 @@ __all__ = [
     "Page",
     "Policy",
     "Queue",
+    "Schedule",
 ]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from mailgenius.link import AsyncRedis
-from mailgenius.queue.changes_async import Changes
 from mailgenius.queue.events_async import Events
 from mailgenius.queue.policy import Policy
 from mailgenius.queue.producer_async import Producer
 from mailgenius.queue.results_async import Results
+from mailgenius.queue.schedules_async import Schedules
 
 __all__ = ["AsyncQueue"]
 
 
-class AsyncQueue(Producer, Results, Changes, Events):
+class AsyncQueue(Producer, Results, Schedules, Events):
     """``AsyncQueue(redis, "email-sending")``. ``policy``: how its jobs are treated; left out, that of a profile of the same
     name, else the defaults. ``timeout``: seconds that adding may take while Redis is away. ``unsafe``: also on a Redis that
     may evict or lose jobs, which is refused otherwise when it is first used. Safe to share as ``redis`` is."""

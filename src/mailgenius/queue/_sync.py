@@ -4,16 +4,16 @@
 from __future__ import annotations
 
 from mailgenius.link import Redis
-from mailgenius.queue.changes_sync import Changes
 from mailgenius.queue.events_sync import Events
 from mailgenius.queue.policy import Policy
 from mailgenius.queue.producer_sync import Producer
 from mailgenius.queue.results_sync import Results
+from mailgenius.queue.schedules_sync import Schedules
 
 __all__ = ["Queue"]
 
 
-class Queue(Producer, Results, Changes, Events):
+class Queue(Producer, Results, Schedules, Events):
     """``Queue(redis, "email-sending")``. ``policy``: how its jobs are treated; left out, that of a profile of the same
     name, else the defaults. ``timeout``: seconds that adding may take while Redis is away. ``unsafe``: also on a Redis that
     may evict or lose jobs, which is refused otherwise when it is first used. Safe to share as ``redis`` is."""

@@ -8,7 +8,7 @@ import msgspec
 
 from mailgenius.errors import ConfigError
 
-__all__ = ["DEFAULT_PRIORITY", "Backoff", "Options", "lane"]
+__all__ = ["DEFAULT_PRIORITY", "Backoff", "Options", "chosen", "lane"]
 
 DEFAULT_PRIORITY = 5
 _LONGEST_GROUP = 200
@@ -63,3 +63,28 @@ def lane(priority: int, group: str) -> str:
             f"$.queue.group: {group!r} has spaces or characters that cannot be printed, or over {_LONGEST_GROUP} bytes"
         )
     return f"{priority}:{group}"
+
+
+def chosen(
+    attempts: int | None = None,
+    backoff: Backoff | None = None,
+    timeout: float | None = None,
+    keep_result: float | None = None,
+    priority: int = DEFAULT_PRIORITY,
+    group: str = "",
+    trace: str = "",
+    *,
+    flow: bool = False,
+    unique: bool = False,
+) -> Options | None:
+    """What stands in a job; None if that is nothing. Raises ``ConfigError``."""
+    if attempts is not None and not 1 <= attempts <= 255:
+        raise ConfigError(f"$.queue.add.attempts: {attempts} is out of range; give 1 to 255")
+    for name, value in (("timeout", timeout), ("keep_result", keep_result)):
+        if value is not None and value <= 0:
+            raise ConfigError(f"$.queue.add.{name}: {value} is out of range; give seconds above 0")
+    options = Options(attempts, backoff, timeout, keep_result, priority, group, trace, flow, unique)
+    return None if options == _NONE else options
+
+
+_NONE = Options()

@@ -29,7 +29,7 @@ from mailgenius.link import Redis
 from mailgenius.queue.added import Added
 from mailgenius.queue.base_sync import Base
 from mailgenius.queue.frames import head
-from mailgenius.queue.options import DEFAULT_PRIORITY, Backoff, Options, lane
+from mailgenius.queue.options import DEFAULT_PRIORITY, Backoff, Options, chosen, lane
 from mailgenius.queue.policy import Policy
 from mailgenius.rt import threads as rt
 
@@ -102,17 +102,7 @@ class Producer(Base):
             or trace
             or unique
         ):
-            _checked(attempts, timeout, keep_result)
-            options = Options(
-                attempts=attempts,
-                backoff=backoff,
-                timeout=timeout,
-                keep_result=keep_result,
-                priority=priority,
-                group=group,
-                trace=trace,
-                unique=bool(unique),
-            )
+            options = chosen(attempts, backoff, timeout, keep_result, priority, group, trace, unique=bool(unique))
         place = "5" if options is None else lane(priority, group)
         frame = self._head(name, options) + _encode(payload)
         server = self._server() if durable else ""
@@ -150,18 +140,7 @@ class Producer(Base):
         by the first attempt is not added twice. Other arguments and errors as those of ``add``; when it raises, what the
         calls before had added is there.
         """
-        _checked(attempts, timeout, keep_result)
-        options: Options | None = Options(
-            attempts=attempts,
-            backoff=backoff,
-            timeout=timeout,
-            keep_result=keep_result,
-            priority=priority,
-            group=group,
-            trace=trace,
-        )
-        if options == Options():
-            options = None
+        options = chosen(attempts, backoff, timeout, keep_result, priority, group, trace)
         place = lane(priority, group)
         server = self._server() if durable else ""
         ranges: list[tuple[str, int, int]] = []
@@ -291,14 +270,6 @@ def _parts(payloads: Iterable[Any]) -> Iterable[list[Any]]:
             part = []
     if part:
         yield part
-
-
-def _checked(attempts: int | None, timeout: float | None, keep_result: float | None) -> None:
-    if attempts is not None and not 1 <= attempts <= 255:
-        raise ConfigError(f"$.queue.add.attempts: {attempts} is out of range; give 1 to 255")
-    for name, value in (("timeout", timeout), ("keep_result", keep_result)):
-        if value is not None and value <= 0:
-            raise ConfigError(f"$.queue.add.{name}: {value} is out of range; give seconds above 0")
 
 
 def _when(delay: float, at: datetime | None) -> tuple[int, int]:
