@@ -42,7 +42,7 @@ class Server:
         self.names: dict[str, int] = {}
 
     def work(self, words: list[Any]) -> list[Any]:
-        number, want, _, _alone, count = words[:5]
+        number, want, _, _, count = words[:5]
         if self.last is not None and self.last[0] == number:
             return self.last[1]
         at, lost = 5, []

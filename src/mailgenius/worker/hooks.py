@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Literal, get_args
 
 from mailgenius.errors import ConfigError
 
 __all__ = ["Event", "Hooks"]
+
+_log = logging.getLogger("mailgenius.worker")
 
 Event = Literal["ready", "completed", "failed", "retried", "stalled", "lost", "error"]
 
@@ -27,10 +30,14 @@ class Hooks:
         return event in self._all
 
     def fire(self, event: Event, *args: Any) -> None:
-        """A hook that fails is told of as an error; one for errors that fails, is not."""
+        """A hook that fails is told of as an error. Errors that nobody wants to hear are logged."""
+        if event == "error" and event not in self._all:
+            _log.warning("%s", args[0])
         for function in self._all.get(event, ()):
             try:
                 function(*args)
             except Exception as error:
-                if event != "error":
+                if event == "error":
+                    _log.warning("a hook for errors failed", exc_info=error)
+                else:
                     self.fire("error", error)

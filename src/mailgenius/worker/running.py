@@ -111,9 +111,20 @@ class Run:
         self._until = inf  # when running jobs are not waited for any more
 
     async def begin(self) -> None:
-        """Raises ``ConfigError`` if jobs are not safe on this server, and ``RedisUnavailable``."""
-        await self._queue.check()
-        await self._queue.configure()
+        """Raises ``ConfigError`` if jobs are not safe on this server, ``RedisRefused`` if it does not let us in. Waits for
+        one that is away."""
+        pause = _FIRST
+        while True:
+            try:
+                await self._queue.check()
+                await self._queue.configure()
+                break
+            except RedisUnavailable as error:
+                self._failed(error)
+            if self._stops:
+                return
+            await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - so that not all come at once
+            pause = min(2 * pause, _LONGEST)
         if self._options.keeper:
             order = {
                 "url": self._redis.url,

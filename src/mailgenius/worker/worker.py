@@ -109,8 +109,8 @@ class Worker:
     # -- beginning and end ---------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Until ``stop()``. Raises ``ConfigError`` or ``RedisUnavailable`` if it cannot begin; what fails later is waited
-        out, and told as ``error``."""
+        """Until ``stop()``. Raises ``ConfigError`` or ``RedisRefused`` if it cannot begin; while Redis is away, it waits.
+        What fails is told as ``error``, or else logged as ``mailgenius.worker``."""
         if not self._handlers:
             raise ConfigError("$.worker: it has no handlers; give it some with @worker.handler(name)")
         if self._run is not None:
