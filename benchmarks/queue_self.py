@@ -1,7 +1,8 @@
 """How fast one worker process is by itself: ``python -m benchmarks.queue_self [jobs] [async|def ...]``.
 
 No-op handlers, payloads of 200 bytes, jobs that wait already; leases, events, records of done jobs, metrics and the keeper
-are on. Prints jobs/s from the worker's start to the end of the last job, and what the server used of its processor for a job.
+are on. Prints jobs/s from the worker's start to the end of the last job, and what the server used of its processor for a
+job.
 """
 
 from __future__ import annotations
