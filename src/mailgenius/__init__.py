@@ -13,6 +13,10 @@ from .errors import (
     ImportBusy,
     ImportConflict,
     ImportFailed,
+    JobCancelled,
+    JobFailed,
+    JobRetry,
+    JobTimeout,
     MailgeniusError,
     NotFound,
     OutcomeUnknown,
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
     from .link import AsyncRedis, Redis
     from .pool import AsyncPool, Pool
     from .queue import AsyncQueue, Queue
+    from .worker import Job, Worker
 
 _HOMES = {
     "AsyncCache": "cache",
@@ -57,12 +62,14 @@ _HOMES = {
     "open": "app",
     "open_async": "app",
     "Settings": "config",
+    "Job": "worker",
     "Lead": "leads",
     "Leads": "leads",
     "Pool": "pool",
     "Queue": "queue",
     "Redis": "link",
     "Segment": "leads",
+    "Worker": "worker",
     "validate_email": "address",
     "validate_emails": "address",
 }
@@ -87,6 +94,11 @@ __all__ = [
     "ImportFailed",
     "ImportReport",
     "Importer",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "JobRetry",
+    "JobTimeout",
     "Lead",
     "Leads",
     "Mailgenius",
@@ -106,6 +118,7 @@ __all__ = [
     "ServerError",
     "Settings",
     "SourceError",
+    "Worker",
     "open",
     "open_async",
     "validate_email",
