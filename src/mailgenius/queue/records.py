@@ -17,7 +17,7 @@ class DoneRecord(msgspec.Struct, frozen=True, array_like=True):
     ended_at: int
     took: float
     worker: str
-    payload: bytes  # msgpack
+    payload: bytes  # msgpack; empty if it was longer than 16 KiB
 
 
 class Failure(msgspec.Struct, frozen=True, array_like=True):

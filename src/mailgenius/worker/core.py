@@ -32,9 +32,11 @@ from .verdict import Dead, Retry, dead, verdict
 __all__ = ["Core", "Memory"]
 
 MOST = 512  # jobs of a call: the server does nothing else meanwhile
+BYTES = 4 << 20  # of them, about
 CROWD = 4096  # jobs that are leased and not begun where one pool is full and another idle; else AHEAD
 SETTLED = 128  # jobs of a call that settles
 RECORDS = 100  # records of done jobs in a call, at most
+PAYLOAD = 16 << 10  # bytes of a payload that is kept in a record; longer ones are not
 PARTIAL = 0.003  # seconds until what is done of a batch is said though other jobs of it are not
 SPACED = 0.002  # seconds between calls that only say what is done
 CRON = 0.25  # seconds until somebody looks again at a cron job that is due
@@ -87,6 +89,7 @@ class Core:
         self._all = list(dict.fromkeys(pools.values()))
         self._policy, self._worker, self._chance = policy, worker, chance
         self._number = 0
+        self._most = MOST
         self._woken = False
         self._said = -inf  # when the last call was made
         self._unsettled: deque[tuple[Batch, int, Sequence[Any]]] = deque()
@@ -123,7 +126,7 @@ class Core:
             want += max(0, room + pool.ahead - queued)
         if waiting >= AHEAD:
             want = min(hungry, CROWD - waiting)
-        return max(0, min(want, MOST))
+        return max(0, min(want, self._most))
 
     def plan(self, now: float) -> Settle | Ack | float:
         """The call to make next; else seconds until there may be one, if nothing happens before."""
@@ -140,7 +143,7 @@ class Core:
         if want:
             if self.dry and now < self.due:
                 wait = self.due - now
-            elif any(pool.hungry for pool in self._all) or want >= min(MOST, self._queued() + 1):
+            elif any(pool.hungry for pool in self._all) or want >= min(self._most, self._queued() + 1):
                 return self._ack(now, want, idle)
         for batch in self.batches.values():
             if batch.new:
@@ -200,7 +203,7 @@ class Core:
                 self.clock(now),
                 took,
                 self._worker,
-                payload,
+                payload if len(payload) <= PAYLOAD else b"",
             )
         )
 
@@ -243,6 +246,7 @@ class Core:
         self.leased += len(frames)
         if reply[7][:1] == b"A":
             self.solo = batch
+        self._most = max(1, min(MOST, 2 * self._most, BYTES * len(frames) // (sum(map(len, frames)) + 1)))
         self._read(batch, frames, now)
         if self.stopping:
             self.back_all()

@@ -54,9 +54,8 @@ class LoopRunner:
         self._resets = False
         self._closed = False
 
-    def refresh(self) -> int:
+    def refresh(self) -> None:
         """Nothing to do: what has ended was told."""
-        return 0
 
     def left(self) -> list[Entry]:
         """What still runs."""
@@ -108,6 +107,7 @@ class LoopRunner:
                     try:
                         value = handler.decode(payload)
                     except msgspec.MsgspecError as error:
+                        slot.entry = None
                         ends.raised(entry, unreadable(error), now)
                         continue
                     job = None

@@ -65,9 +65,8 @@ class ProcessRunner:
         self._busy: set[Child] = set()
         self._closed = False
 
-    def refresh(self) -> int:
+    def refresh(self) -> None:
         self._pool.running = len(self._busy)
-        return 0
 
     def notify(self) -> None:
         """There are jobs."""

@@ -106,7 +106,7 @@ class Run:
         self._beater: asyncio.Task[None] | None = None
         self._keeping: Keeping | None = None
         self._sweeper: asyncio.TimerHandle | None = None
-        self._notes_due = False
+        self._notes_due = self._notes_ready = False
         self._stops = 0
         self._until = inf  # when running jobs are not waited for any more
 
@@ -147,6 +147,14 @@ class Run:
     # -- the one task that calls ---------------------------------------------------------------------------------
 
     async def work(self) -> None:
+        """Until it was stopped, and all was said, or nobody wants to wait any longer."""
+        try:
+            await self._work()
+        except (RedisUnavailable, RedisRefused):
+            if not self._stops:
+                raise
+
+    async def _work(self) -> None:
         core = self._core
         while True:
             for runner in self._runners:
@@ -168,7 +176,7 @@ class Run:
                 # If a try whose reply was lost has settled the last ones, the lease is gone, as it should.
                 core.settled(todo, bool(reply[1]) or tries > 1)
                 self._tell()
-            elif self._ends.notes and self._notes_due:
+            elif self._ends.notes and self._notes_ready:
                 await self._note()
             elif self._stops and ((core.idle and core.over) or now >= self._until):
                 return
@@ -228,7 +236,7 @@ class Run:
 
     async def _note(self) -> None:
         """What jobs said of themselves; of each the last progress."""
-        self._notes_due = False
+        self._notes_due = self._notes_ready = False
         words: list[Any] = []
         latest: dict[str, bytes] = {}
         for _ in range(len(self._ends.notes)):
@@ -250,7 +258,11 @@ class Run:
         if not self._notes_due:
             self._notes_due = True
             with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._loop.call_later, _NOTES, self.poke)
+                self._loop.call_soon_threadsafe(self._loop.call_later, _NOTES, self._note_now)
+
+    def _note_now(self) -> None:
+        self._notes_ready = True
+        self.poke()
 
     # -- who hears of it -----------------------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ class ThreadRunner:
         self._gated: list[Place] = []
         self._ended: deque[tuple[Entry, Any, Job | None, float, float, BaseException | None]] = deque()
         self._took = 0.0  # seconds of a job, lately
+        self._drained = 0  # jobs that have ended since the last tick
         self._expected = False  # the loop will look without being told
         self._timer: asyncio.TimerHandle | None = None
         self._gate_at = 0.0
@@ -63,10 +64,10 @@ class ThreadRunner:
     def _busy(self) -> int:
         return len(self._places) - len(self._parked)
 
-    def refresh(self) -> int:
-        """What runs is counted, and what has ended since is told; how many did."""
+    def refresh(self) -> None:
+        """What runs is counted, and what has ended since is told."""
         self._pool.running = self._busy
-        return self._drain()
+        self._drain()
 
     def notify(self) -> None:
         """There are jobs."""
@@ -107,7 +108,8 @@ class ThreadRunner:
             self._tick()
 
     def _tick(self) -> None:
-        ended = self.refresh()
+        self.refresh()
+        ended, self._drained = self._drained, 0
         if self._pool.waiting and not ended:  # all of them take their time
             self._grow(2 * self._busy + 1)
         self._ends.poke()
@@ -129,10 +131,11 @@ class ThreadRunner:
             with suppress(RuntimeError):  # it has not waited so long
                 self._gated.pop().lock.release()
 
-    def _drain(self) -> int:
+    def _drain(self) -> None:
         count = len(self._ended)
         if not count:
-            return 0
+            return
+        self._drained += count
         total, done = 0.0, self._ends.done
         for _ in range(count):
             entry, result, job, took, now, error = self._ended.popleft()
@@ -144,7 +147,6 @@ class ThreadRunner:
             else:
                 self._ends.returned(entry, result, job, took, now)
         self._took = 0.7 * self._took + 0.3 * total / count if self._took else total / count
-        return count
 
     # -- in threads ----------------------------------------------------------------------------------------------
 
