@@ -9,6 +9,7 @@ from .options import Backoff
 from .policy import PROFILES, Policy
 from .schedule import Schedule
 from .states import STATES
+from .step import Flow, Step
 from .views import Counts, JobInfo, NameCounts, Page
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Backoff",
     "Counts",
     "Event",
+    "Flow",
     "JobInfo",
     "Limit",
     "NameCounts",
@@ -26,4 +28,5 @@ __all__ = [
     "Policy",
     "Queue",
     "Schedule",
+    "Step",
 ]

@@ -11,11 +11,12 @@ __all__ = ["Added"]
 
 
 class Added(Sequence[str]):
-    """The ids of jobs, in the order in which they were given to ``add_many``."""
+    """The ids of jobs, in the order in which they were given to ``add_many``. ``then``: that of the job that waits for
+    them, if there is one."""
 
-    def __init__(self, ranges: Sequence[tuple[str, int, int]]) -> None:
+    def __init__(self, ranges: Sequence[tuple[str, int, int]], then: str = "") -> None:
         """``ranges``: of each, the lane's number, the first position, how many."""
-        self._ranges = ranges
+        self._ranges, self.then = ranges, then
         self._ends = list(accumulate(count for _, _, count in ranges))
 
     def __len__(self) -> int:

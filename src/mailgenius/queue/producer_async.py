@@ -1,62 +1,29 @@
-"""Adding jobs.
-
-Invariants:
-- ``add`` and ``add_many`` return once the server has the jobs, or raise, and say whether they may be there all the same.
-- A call whose reply was lost is repeated with the same number, and the server adds nothing twice.
-"""
+"""Adding jobs."""
 
 from __future__ import annotations
 
-import random
-import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
-from time import monotonic, time
 from typing import Any
 
 import msgspec
 
 from mailgenius.errors import (
     ConfigError,
-    QueueFull,
-    RedisOutcomeUnknown,
-    RedisRefused,
-    RedisTimeout,
-    RedisUnavailable,
 )
-from mailgenius.link import AsyncRedis
 from mailgenius.queue.added import Added
-from mailgenius.queue.base_async import Base
-from mailgenius.queue.frames import head
-from mailgenius.queue.options import DEFAULT_PRIORITY, Backoff, Options, chosen, lane
-from mailgenius.queue.policy import Policy
-from mailgenius.rt import aio as rt
+from mailgenius.queue.flows_async import Flows
+from mailgenius.queue.options import DEFAULT_PRIORITY, Backoff, chosen, lane
+from mailgenius.queue.step import Step, StepLike
 
 __all__ = ["Producer"]
 
-TOGETHER = 512  # jobs of concurrent add() in one call
 PART = 2000  # jobs of add_many in one call: the server does nothing else meanwhile
-REMEMBERED = 600_000  # milliseconds that the server knows what it answered a producer
-BATCH_REMEMBERED = 86_400_000  # and a batch with a name
-_FIRST, _LONGEST = 0.005, 0.5  # seconds between two tries
-_AGAIN = frozenset({"BUSY", "READONLY", "LOADING", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS"})
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Producer(Base):
+class Producer(Flows):
     """The part of a queue that adds."""
-
-    def __init__(self, redis: AsyncRedis, name: str, policy: Policy | None, timeout: float, unsafe: bool) -> None:
-        super().__init__(redis, name, policy, timeout, unsafe)
-        self._attempt = redis.settings.timeout  # seconds of one try
-        self._add, self._put = self._script("add"), self._script("put")
-        self._together: rt.Together[str] = rt.Together(self._send, TOGETHER)
-        self._puts: rt.Together[tuple[str, bool]] = rt.Together(self._send_puts, TOGETHER)
-        self._callers: list[list[Any]] = []  # names of ours that no call is using, each with the number of its calls
-        self._heads: dict[str, tuple[int, bytes]] = {}
-        self._ahead = 0.0  # what the server's clock is ahead of ours, in milliseconds
-
-    # -- what users call -----------------------------------------------------------------------------------------
 
     async def add(
         self,
@@ -131,17 +98,25 @@ class Producer(Base):
         keep_result: float | None = None,
         trace: str = "",
         batch: str = "",
+        then: StepLike | None = None,
         durable: bool = False,
     ) -> Added:
         """Adds a job for each payload, some thousand in each call to the server; their ids, in order.
 
         ``batch``: a name by which the same payloads can be given again within a day, by another process too: what was added
-        by the first attempt is not added twice. Other arguments and errors as those of ``add``; when it raises, what the
-        calls before had added is there.
+        by the first attempt is not added twice. ``then``: a job, as ``(name, payload)`` or a ``Step``, that starts when all
+        of these have ended; each of them costs some more for it. Other arguments and errors as those of ``add``; when it
+        raises, what the calls before had added is there.
         """
         options = chosen(attempts, backoff, timeout, keep_result, priority, group, trace)
         place = lane(priority, group)
         server = await self._server() if durable else ""
+        if then is not None:
+            like = Step(name, None, (), "run", priority, group, attempts, backoff, timeout, keep_result, trace)
+            added = await self._batch(like, payloads, then, batch)
+            if durable:
+                await self._synced(server)
+            return added
         ranges: list[tuple[str, int, int]] = []
         start = self._head(name, options)
         for number, part in enumerate(_parts(payloads)):
@@ -153,111 +128,6 @@ class Producer(Base):
         if durable:
             await self._synced(server)
         return Added(ranges)
-
-    # -- one call for many -----------------------------------------------------------------------------------------
-
-    async def _send(self, jobs: list[tuple[str, str, bytes]]) -> list[str]:
-        """Adds jobs that need but a place; their ids."""
-        names: dict[str, int] = {}
-        lanes: dict[str, list[int]] = {}
-        for i, (place, name, _) in enumerate(jobs):
-            names[name] = names.get(name, 0) + 1
-            lanes.setdefault(place, []).append(i)
-        args: list[Any] = [self.policy.max_waiting, len(names)]
-        for title, count in names.items():
-            args += title, count
-        for place, members in lanes.items():
-            args += place, len(members)
-            args += [jobs[i][2] for i in members]
-        reply = await self._sure(self._add, args)
-        ids = [""] * len(jobs)
-        at = 1
-        for members in lanes.values():
-            number, first = reply[at].decode(), int(reply[at + 1])
-            for n, i in enumerate(members):
-                ids[i] = f"{number}-{first + n}"
-            at += 2
-        return ids
-
-    async def _send_puts(self, jobs: list[tuple[Any, ...]]) -> list[tuple[str, bool]]:
-        """Adds jobs that need more; of each its id and whether it is new."""
-        args: list[Any] = [self.policy.max_waiting]
-        for job in jobs:
-            args += job
-        reply = await self._sure(self._put, args)
-        return [(reply[i].decode(), reply[i + 1] == b"1") for i in range(1, len(reply), 2)]
-
-    async def _server(self) -> str:
-        """The server that is to take what comes next, and to put it on its disk; or a later run of it."""
-        if not self._checked_durable:
-            await self.check(durable=True)
-        return self._disk.server
-
-    async def _synced(self, server: str) -> None:
-        """Until what this server has answered is on its disk."""
-        deadline = monotonic() + self.timeout
-        while True:
-            try:
-                await self._disk.synced(server, deadline)
-                return
-            except RedisUnavailable as error:
-                if self._disk.server != server or monotonic() >= deadline:
-                    raise RedisOutcomeUnknown(
-                        f"Jobs were added to {self.name!r}; whether they are on the server's disk is not known: {error}"
-                    ) from error
-            await rt.sleep(_FIRST)
-
-    async def _sure(self, do: Any, args: Sequence[Any], caller: str = "") -> Any:
-        """The reply of a script that adds, which may be called again and again with the same number."""
-        own: list[Any] = [caller or secrets.token_hex(8), 0]
-        if not caller and self._callers:
-            own = self._callers.pop()
-        own[1] += 1
-        kept = BATCH_REMEMBERED if caller else REMEMBERED
-        begun, pause, unknown = monotonic(), _FIRST, False
-        while True:
-            try:
-                if not self._checked:
-                    await self.check()
-                reply = await do(self._keys, (self._clock, own[0], own[1], kept, *args), timeout=self._attempt)
-                break
-            except RedisRefused as error:
-                if error.code not in _AGAIN:
-                    raise
-                why: Exception = error
-            except RedisUnavailable as error:
-                unknown = unknown or isinstance(error, RedisTimeout | RedisOutcomeUnknown)
-                why = error
-            left = begun + self.timeout - monotonic()
-            if left <= 0:
-                if unknown:
-                    raise RedisOutcomeUnknown(f"Whether jobs were added to {self.name!r} is not known: {why}") from why
-                raise why
-            await rt.sleep(min(left, random.uniform(pause / 2, pause)))  # noqa: S311 - so that not all come at once
-            pause = min(2 * pause, _LONGEST)
-        if not caller:
-            self._callers.append(own)
-        if reply[1] is None:
-            raise QueueFull(
-                f"{int(reply[2]):,} jobs wait in {self.name!r}, which takes {self.policy.max_waiting:,}: nothing was added."
-                " Slow down, or start more workers."
-            )
-        self._ahead = int(reply[0]) - time() * 1000
-        return reply
-
-    def _head(self, name: str, options: Options | None) -> bytes:
-        """What stands before the payload; made once a millisecond for jobs that differ in nothing else."""
-        now = int(time() * 1000 + self._ahead)
-        if options is not None:
-            return head(name, options, added_at=now)
-        made = self._heads.get(name)
-        if made is not None and made[0] == now:
-            return made[1]
-        if len(self._heads) > 1000:
-            self._heads.clear()
-        text = head(name, None, added_at=now)
-        self._heads[name] = (now, text)
-        return text
 
 
 def _parts(payloads: Iterable[Any]) -> Iterable[list[Any]]:

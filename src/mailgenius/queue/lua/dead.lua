@@ -14,7 +14,9 @@ local function release(id, dead)
   end
 end
 
--- One child of a flow has ended; the last one lets the parent in.
+local bury
+
+-- One child of a flow has ended; the last one lets the parent in, or is its death.
 local function child_ended(id, failed)
   local parent = call('HGET', P .. 'parent_of', id)
   if not parent then return end
@@ -27,7 +29,10 @@ local function child_ended(id, failed)
   if not record then return end
   call('HDEL', P .. 'jobs', parent)
   call('ZREM', P .. 'parents', parent)
-  push_one(string.match(record, '^([^\n]*)'), parent, string.match(record, '\n(.*)$'))
+  local lane, frame = string.match(record, '^([^\n]*)'), string.match(record, '\n(.*)$')
+  local strict = call('SREM', P .. 'flow_strict', parent) == 1 and call('HGET', P .. 'flow_failed', parent)
+  if strict then return bury(lane, parent, frame, '\2' .. strict) end
+  push_one(lane, parent, frame)
   wake()
 end
 
@@ -42,7 +47,7 @@ local function forget_dead(ids)
 end
 
 -- It is kept, with its error, as the queue's settings say: so many, so long.
-local function bury(name, id, frame, why)
+bury = function(name, id, frame, why)
   call('HSET', P .. 'jobs', id, name .. '\n' .. frame)
   call('HSET', P .. 'errors', id, why)
   call('ZADD', P .. 'dead', now, id)

@@ -1,11 +1,12 @@
 --- include lanes time told events frames
 -- Adds jobs that need more than a place: later, once, or as part of a flow. Each gets an id of its own.
 -- KEYS  1 the queue; beside it, to those of add.lua: jobs, where, delayed, parents, unique, unique_of, unique_ends,
---         parent_of, flow_left, flow_failed
+--         parent_of, flow_left, flow_strict
 -- ARGV  1 time (tests)   2 caller   3 number of its call   4 milliseconds to remember it   5 most waiting jobs (0: any)
 --       then ten for each job: lane; milliseconds to wait; or when, as milliseconds since 1970 (0: now); its name; unique
 --       key ('': none); milliseconds that the key is kept (0: until the job ends); index (from 1, in this call) or id of
---       the parent ('': none); how many children it waits for; what to do with a taken key: keep | replace; the job
+--       the parent ('': none); how many children it waits for; what to do with a taken key: keep | replace, or with a parent
+--       if a child fails: run | fail; the job, which may bring an id that nobody else has
 -- Gives {time; for each job: id, '1' if new or '0' if that is the one that holds the key}; as add.lua if the queue is full.
 local before = told(ARGV[2], ARGV[3])
 if before then return before end
@@ -37,7 +38,7 @@ for at = 6, #ARGV, 10 do
   end
   local id = holder
   if not holder then
-    id = '0-' .. text(call('HINCRBY', P .. 'q', 'id', 1))
+    id = frame_id(frame) or '0-' .. text(call('HINCRBY', P .. 'q', 'id', 1))
     frame = with_id(frame, id)
     if key ~= '' then
       local ends = window > 0 and text(now + window) or '0'
@@ -51,6 +52,7 @@ for at = 6, #ARGV, 10 do
       call('HSET', P .. 'jobs', id, lane .. '\n' .. frame)
       call('ZADD', P .. 'parents', now, id)
       call('HSET', P .. 'flow_left', id, children)
+      if ARGV[at + 8] == 'fail' then call('SADD', P .. 'flow_strict', id) end
     elseif due > now then
       call('HSET', P .. 'jobs', id, lane .. '\n' .. frame)
       call('ZADD', P .. 'delayed', text(due), id)

@@ -18,6 +18,7 @@ for i = 2, #ARGV do
       end
       release(id)
       call('HDEL', P .. 'flow_left', id)
+      call('SREM', P .. 'flow_strict', id)
       call('HDEL', P .. 'progress', id)
     end
     call('UNLINK', P .. 'log:' .. id, P .. 'r:' .. id)
