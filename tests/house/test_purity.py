@@ -98,6 +98,7 @@ SHELLS: dict[str, str] = {
     "pool/tracked_sync": "connections, the clock",
     "pool/threads": "connections",
     "rt/aio": "tasks",
+    "testing": "event loops, servers",
     "worker/child": "processes, sockets, threads",
     "worker/limits": "what the operating system says",
     "worker/notify": "a socket",
