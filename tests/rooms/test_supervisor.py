@@ -125,9 +125,11 @@ def test_a_program_that_cannot_be_run_is_no_crash(start: Start) -> None:
 def test_redis_being_away_is_waited_out(start: Start, tmp_path: Path) -> None:
     code = JOBS.replace('os.environ["MG_URL"]', repr(f"unix://{tmp_path}/none.sock"))
     with start(code=code, restarts=QUICK) as run:
-        run.until(lambda: len(run.logged("process crashed", how="exit code 75")) > 6)
+        run.until(lambda: run.text("out").count('"level":"warning"') > 3)
+        assert not run.logged("process is ready")
         run.tell(signal.SIGTERM)
         assert run.code() == 0
+        assert not run.logged("process crashed")
 
 
 def test_a_process_is_replaced_after_so_many_jobs(start: Start, queue: Queue) -> None:

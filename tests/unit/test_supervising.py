@@ -32,11 +32,6 @@ def test_a_long_life_makes_up_for_short_ones() -> None:
     assert [restarts.crashed(life) for life in (1, 1, 10, 1, 1, 1)] == [1, 2, 1, 1, 2, None]
 
 
-def test_what_is_not_its_fault_never_ends_a_process() -> None:
-    restarts = Restarts(RestartPolicy(limit=1, base=1, cap=4))
-    assert [restarts.crashed(0, blamed=False) for _ in range(5)] == [1, 2, 4, 4, 4]
-
-
 def test_new_code_gets_new_chances() -> None:
     restarts = Restarts(RestartPolicy(limit=1, base=1))
     assert [restarts.crashed(0), restarts.crashed(0)] == [1, None]

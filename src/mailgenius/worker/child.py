@@ -1,7 +1,7 @@
 """A process that works below a supervisor: ``python -m mailgenius.worker.child ORDER`` (process.py).
 
-It says what it does over a socket, a JSON object a line: ``longest`` when it is ready, then ``done`` each second. When
-that socket ends, the supervisor has died: it drains then, and ends for certain a little later. SIGUSR2 writes where all
+It says what it does over a socket, a JSON object a line: ``done`` each second, ``longest`` when it is ready. When that
+socket ends, the supervisor has died: it drains then, and ends for certain a little later. SIGUSR2 writes where all
 threads stand to standard error.
 """
 
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from mailgenius.errors import ConfigError, RedisUnavailable
+from mailgenius.errors import ConfigError, RedisRefused
 
 from .logs import log_to_stdout
 from .target import find
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _MARGIN = 5.0  # that it may take beyond its grace once its supervisor has died
-_CONFIG, _AWAY = 2, 75  # as supervisor.py reads them: there is nothing that could be run; Redis is away
+_CONFIG = 2  # as supervisor.py reads it: there is nothing that could be run
 log = logging.getLogger("mailgenius.worker")
 
 
@@ -82,12 +82,9 @@ class Child:
         worker._options = msgspec.structs.replace(worker._options, **changes)
         try:
             asyncio.run(self._work(worker))
-        except ConfigError as error:
+        except (ConfigError, RedisRefused) as error:
             log.critical("%s", error)
             return _CONFIG
-        except RedisUnavailable as error:
-            log.critical("%s", error)
-            return _AWAY
         except Exception:
             log.critical("the worker failed", exc_info=True)
             return 1
@@ -97,28 +94,22 @@ class Child:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, worker.stop)
-        worker.on("error", lambda error: log.warning("%s: %s", type(error).__name__, error))
         worker.on("failed", lambda job, error: log.error("job failed", extra=_about(job, error)))
         worker.on("retried", lambda job, error, seconds: log.warning("job is tried again", extra=_about(job, error)))
         worker.on("stalled", lambda job: log.warning("job comes from a worker that died", extra=_about(job)))
         worker.on("lost", lambda ids: log.error("leases were lost", extra={"jobs": list(ids)}))
-        beats: list[asyncio.Task[None]] = []
-
-        def ready() -> None:
-            self.say(longest=_longest(worker))
-            beats.append(loop.create_task(self._beat(worker)))
-
-        worker.on("ready", ready)
+        worker.on("ready", lambda: self.say(longest=_longest(worker)))
+        beats = loop.create_task(self._beat(worker))
         try:
             await worker.run()
         finally:
-            for beat in beats:
-                beat.cancel()
+            beats.cancel()
 
     async def _beat(self, worker: Worker) -> None:
         while True:
             await asyncio.sleep(self._order["beat"])
-            self.say(done=worker.metrics().done)
+            with contextlib.suppress(RuntimeError):  # it is not running yet
+                self.say(done=worker.metrics().done)
             self.say_files()
 
 

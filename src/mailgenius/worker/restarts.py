@@ -32,12 +32,11 @@ class Restarts:
         self.short = 0  # lives in a row that were too short
         self.total = 0
 
-    def crashed(self, uptime: float, *, blamed: bool = True) -> float | None:
-        """After a life of ``uptime`` seconds: those to wait before the next; None: there is to be none. ``blamed``: it is
-        not that something else was away."""
+    def crashed(self, uptime: float) -> float | None:
+        """After a life of ``uptime`` seconds: those to wait before the next; None: there is to be none."""
         if uptime >= self.policy.min_uptime:
             self.short = 0
-        elif blamed and self.short >= self.policy.limit:
+        elif self.short >= self.policy.limit:
             return None
         else:
             self.short += 1

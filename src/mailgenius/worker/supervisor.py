@@ -28,20 +28,19 @@ from .plan import Plan
 from .process import Process
 from .watch import Watch
 
-__all__ = ["AWAY", "CONFIG", "DONE", "FAILED", "GAVE_UP", "TERMINATED", "Supervisor"]
+__all__ = ["CONFIG", "DONE", "FAILED", "GAVE_UP", "TERMINATED", "Supervisor"]
 
 # How run() ends.
 DONE = 0
 FAILED = 1  # a process had to be killed
 CONFIG = 2  # there is nothing that could be run
 GAVE_UP = 4  # they crash again and again
-AWAY = 75  # not ours: a process could not begin because Redis is away (EX_TEMPFAIL of sysexits.h)
 TERMINATED = 143  # told twice
 
 _TOLD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _MEMORY_EVERY = 2.0  # seconds
 _BEATS = 5  # that may be missing
-_START = 120.0  # seconds that a process may take until it is ready
+_START = 120.0  # seconds that a process may take until its event loop runs
 log = logging.getLogger("mailgenius.supervisor")
 
 
@@ -208,14 +207,14 @@ class Supervisor:
         if was_current and place.next is not None:
             place.current, place.next = place.next, None
             return
-        self._again(place, process.uptime, blamed=process.exit_code != AWAY)
+        self._again(place, process.uptime)
 
-    def _again(self, place: Place, uptime: float, *, blamed: bool = True) -> None:
+    def _again(self, place: Place, uptime: float) -> None:
         if self.plan.reload:
             log.info("waits for a file to change", extra={"worker": place.number})
             place.replace = ""
             return
-        wait = place.restarts.crashed(uptime, blamed=blamed)
+        wait = place.restarts.crashed(uptime)
         place.given_up = wait is None
         if wait is not None:
             place.start_at = monotonic() + wait
