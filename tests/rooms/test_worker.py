@@ -342,3 +342,21 @@ def test_refuses_what_makes_no_sense() -> None:
     worker.handler("n")(got_plain([]))
     with pytest.raises(ConfigError, match="there is one already"):
         worker.handler("n")(got_plain([]))
+
+
+async def test_schedules_are_let_in_by_workers_once_each_time(redis_versions: ValkeyServer) -> None:
+    async with queue_on(redis_versions) as queue:
+        got: list[Any] = []
+        workers = [worker_of(queue), worker_of(queue)]
+        for worker in workers:
+
+            @worker.handler("sweep")
+            async def handler(payload: Any) -> None:
+                got.append(payload)
+
+        await queue.schedule("often", every=1, job="sweep", payload="now")
+        async with running(workers[0]), running(workers[1]):
+            began = time.monotonic()
+            await holds(lambda: len(got) >= 2)
+            assert time.monotonic() - began > 0.9
+            assert len(got) == 2

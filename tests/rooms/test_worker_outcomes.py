@@ -95,7 +95,7 @@ async def test_what_nobody_here_can_run_is_dead_with_the_reason(redis_versions: 
 
 
 async def test_timeouts(redis_server: ValkeyServer) -> None:
-    async with queue_on(redis_server, Policy(attempts=1)) as queue:
+    async with queue_on(redis_server, Policy(attempts=1, timeout=0.2)) as queue:
         worker = worker_of(queue)
         heard: list[Any] = []
         ended: list[str] = []
@@ -106,6 +106,10 @@ async def test_timeouts(redis_server: ValkeyServer) -> None:
                 await pause(30)
             finally:
                 ended.append("slow")
+
+        @worker.handler("late")  # as the policy says
+        async def late(payload: Any) -> None:
+            await pause(30)
 
         @worker.handler("told", timeout=0.05)
         def told(payload: Any, job: Job) -> None:
@@ -121,10 +125,11 @@ async def test_timeouts(redis_server: ValkeyServer) -> None:
         worker.on("failed", lambda job, error: heard.append((job.name, type(error))))
         await queue.add("slow")
         await queue.add("told")
+        await queue.add("late")
         await queue.add("stubborn", timeout=0.01)
         async with running(worker):
-            await holds(lambda: len(heard) == 2 and len(ended) == 2)
-        assert sorted(heard, key=str) == [("slow", JobTimeout), ("told", JobTimeout)]
+            await holds(lambda: len(heard) == 3 and len(ended) == 2)
+        assert sorted(heard, key=str) == [("late", JobTimeout), ("slow", JobTimeout), ("told", JobTimeout)]
         found = await numbers(queue)
         assert found["dstubborn"] == 1  # what has been done, has
 

@@ -312,7 +312,8 @@ class Core:
             name, id, lane = found.name, found.id, _lane(found.options)
             handler = self._handlers.get(found.name)
             if handler is not None:
-                return Like(found, handler, self._pools[found.name], len(frame) - len(found.payload))
+                start = len(frame) - len(found.payload)
+                return Like(found, handler, self._pools[found.name], start, self._policy.timeout)
             error = LookupError(f"this worker has no handler for {found.name!r}: it has {', '.join(self._handlers)}")
         except UnknownFormat as unknown:
             error = unknown

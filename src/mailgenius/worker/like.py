@@ -11,7 +11,7 @@ __all__ = ["Like"]
 
 
 class Like:
-    """``common``: others may begin alike. ``start``: where their payload begins."""
+    """``common``: others may begin alike. ``start``: where their payload begins. ``timeout``: if nobody says another one."""
 
     __slots__ = (
         "attempts",
@@ -28,11 +28,12 @@ class Like:
         "timeout",
     )
 
-    def __init__(self, frame: Frame, handler: Handler, pool: Pool, start: int) -> None:
+    def __init__(self, frame: Frame, handler: Handler, pool: Pool, start: int, timeout: float | None = None) -> None:
         self.name, self.id, self.options = frame.name, frame.id, frame.options
         self.attempts, self.stalls = frame.attempts, frame.stalls
         self.handler, self.pool, self.start = handler, pool, start
-        self.timeout, self.keep_result = handler.timeout, handler.keep_result
+        self.timeout = timeout if handler.timeout is None else handler.timeout
+        self.keep_result = handler.keep_result
         if frame.options is not None:
             if frame.options.timeout is not None:
                 self.timeout = frame.options.timeout

@@ -159,6 +159,9 @@ class Run:
         while True:
             for runner in self._runners:
                 runner.refresh()
+            if core.cron:
+                core.cron = False
+                await self._tick()
             now = monotonic()
             todo = core.plan(now)
             if type(todo) is Ack:
@@ -221,6 +224,14 @@ class Run:
                     raise
             await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - so that not all come at once
             pause = min(2 * pause, _LONGEST)
+
+    async def _tick(self) -> None:
+        """Cron jobs are due, as the server said."""
+        try:
+            if await self._queue.tick():
+                self._core.woken()
+        except (RedisUnavailable, RedisRefused) as error:  # the server will say so again
+            self._failed(error)
 
     async def _listen(self) -> None:
         """Waits, on the server, for word that there is something to do."""
