@@ -17,6 +17,8 @@ from mailgenius.leads import CampaignStats, Leads, Segment
 from mailgenius.leads.attribute import OPERATORS
 from mailgenius.leads.model import OUTCOMES
 from mailgenius.leads.paging import ORDERS
+from mailgenius.queue import STATES, Backoff, Policy, Queue
+from mailgenius.queue.states import diagram
 from tests.house import tree
 
 INTERNAL = {"ok", "email.idn"}  # never the reason of a rejected row
@@ -211,3 +213,37 @@ def test_figures_in_the_readme() -> None:
     assert readme.count(START) == readme.count(END) == 1
     if measured.exists():
         assert with_rows(readme, measured.read_text("utf-8")) == readme, "run `python -m benchmarks.report`"
+
+
+def test_states_of_jobs() -> None:
+    text = page("queue.md")
+    assert diagram() in text
+    written = {row[0].strip("`"): row[1:] for row in rows(text) if row[0].strip("`") in STATES and len(row) == 3}
+    assert written == {
+        name: [state.meaning, "; ".join(f"`{other}`: {by}" for other, by in state.becomes)]
+        for name, state in STATES.items()
+    }
+
+
+def test_fields_of_a_policy() -> None:
+    written = {
+        codes(row[0])[0].removeprefix("policy."): row[1].strip("`")
+        for row in rows(page("queue.md"))
+        if row[0].startswith("`policy.")
+    }
+    wanted = {name: getattr(Policy(), name) for name in Policy.__struct_fields__}
+    assert written == {
+        name: "Backoff()" if value == Backoff() else shown(value).strip("`") for name, value in wanted.items()
+    }
+
+
+def test_calls_of_a_queue() -> None:
+    written = {name for row in rows(page("queue.md")) for name in re.findall(r"`(\w+)\(", row[0])}
+    wanted = {name for name, value in vars_of(Queue) if callable(value) and not name.startswith("_")}
+    inner = {"check", "configure", "tick"}  # a worker's
+    tree.report([f"docs/reference/queue.md does not have {name}()" for name in sorted(wanted - inner - written)])
+
+
+def vars_of(kind: type) -> Iterator[tuple[str, object]]:
+    for one in kind.__mro__[:-1]:
+        yield from vars(one).items()
