@@ -16,6 +16,7 @@ import pytest
 from mailgenius import Redis
 from mailgenius.queue import Queue
 from mailgenius.servers import ValkeyServer
+from mailgenius.worker.restarts import RestartPolicy
 from tests.rooms.processes import gone
 from tests.rooms.supervised import JOBS, QUICK, Supervised
 
@@ -145,7 +146,7 @@ def test_a_process_is_replaced_after_so_many_jobs(start: Start, queue: Queue) ->
 
 
 def test_a_process_that_grows_too_large_is_replaced(start: Start, queue: Queue) -> None:
-    with start(max_memory=200_000_000) as run:
+    with start(max_memory=200_000_000, restarts=RestartPolicy(min_uptime=0.5)) as run:
         run.ready(1)
         queue.add("grow", 200)
         run.until(lambda: bool(run.logged("process is replaced")))

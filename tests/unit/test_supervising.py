@@ -55,6 +55,7 @@ def test_processes_share_nine_tenths_of_the_groups_memory() -> None:
     assert memory_each(None, 8) == GIB
     assert memory_each(100 * GIB, 8) == GIB
     assert memory_each(GIB, 2) == GIB * 9 // 20
+    assert memory_each(GIB, 64) == 256 << 20
 
 
 # -- /proc and control groups --------------------------------------------------------------------------------------

@@ -58,8 +58,8 @@ class Child:
         os._exit(1)
 
     def say(self, **message: Any) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.sendall(msgspec.json.encode(message) + b"\n")
+        with contextlib.suppress(OSError):  # it has died, or does not listen: no reason to wait
+            self._socket.send(msgspec.json.encode(message) + b"\n", socket.MSG_DONTWAIT)
 
     def say_files(self, error: BaseException | None = None) -> None:
         if new := set(imported(error)) - self._files:

@@ -13,6 +13,7 @@ from .restarts import RestartPolicy
 __all__ = ["GIB", "Plan", "memory_each"]
 
 GIB = 1 << 30
+_LEAST = 256 << 20
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,5 +60,6 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def memory_each(limit: int | None, processes: int) -> int:
-    """Bytes that a process may have: 1 GiB, or its share of nine tenths of the control group's limit."""
-    return GIB if limit is None else min(GIB, limit * 9 // 10 // processes)
+    """Bytes that a process may have: 1 GiB, or its share of nine tenths of the control group's limit, but not so little
+    that it could not even begin."""
+    return GIB if limit is None else max(_LEAST, min(GIB, limit * 9 // 10 // processes))

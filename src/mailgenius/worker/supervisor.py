@@ -193,7 +193,8 @@ class Supervisor:
         if self._told:
             log.info("process has ended", extra=more)
             return
-        log.error("process crashed" if not process.killed else f"process was killed: {process.killed}", extra=more)
+        what = f"process was killed: {process.killed}" if process.killed else "process crashed"
+        log.error(what if process.exit_code else "process ended by itself", extra=more)
         if process.exit_code == CONFIG and not process.ready and not self.plan.reload:
             if not self._ever_ready:
                 self._end(CONFIG)
@@ -300,8 +301,10 @@ class Supervisor:
                 continue
             if self.plan.max_jobs and process.done >= self.plan.max_jobs:
                 place.replace = f"{process.done:,} jobs done"
-            elif self.plan.max_memory and (used := memory_of(process.pid, self.plan.max_memory)) > self.plan.max_memory:
-                place.replace = f"{used / 1e6:,.0f} MB in use, {self.plan.max_memory / 1e6:,.0f} MB allowed"
+            elif self.plan.max_memory and process.uptime >= self.plan.restarts.min_uptime:  # else it begins so
+                used = memory_of(process.pid, self.plan.max_memory)
+                if used > self.plan.max_memory:
+                    place.replace = f"{used / 1e6:,.0f} MB in use, {self.plan.max_memory / 1e6:,.0f} MB allowed"
 
     def _replace_one(self) -> None:
         if any(place.changing for place in self._places):
