@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .link import AsyncRedis, Redis
     from .pool import AsyncPool, Pool
     from .queue import AsyncQueue, Queue
+    from .queue.outbox import AsyncOutbox, Outbox
     from .worker import Job, Worker
 
 _HOMES = {
@@ -48,6 +49,7 @@ _HOMES = {
     "AsyncImporter": "importer",
     "AsyncLeads": "leads",
     "AsyncMailgenius": "app",
+    "AsyncOutbox": "queue.outbox",
     "AsyncPool": "pool",
     "AsyncQueue": "queue",
     "AsyncRedis": "link",
@@ -65,6 +67,7 @@ _HOMES = {
     "Job": "worker",
     "Lead": "leads",
     "Leads": "leads",
+    "Outbox": "queue.outbox",
     "Pool": "pool",
     "Queue": "queue",
     "Redis": "link",
@@ -79,6 +82,7 @@ __all__ = [
     "AsyncImporter",
     "AsyncLeads",
     "AsyncMailgenius",
+    "AsyncOutbox",
     "AsyncPool",
     "AsyncQueue",
     "AsyncRedis",
@@ -104,6 +108,7 @@ __all__ = [
     "Mailgenius",
     "MailgeniusError",
     "NotFound",
+    "Outbox",
     "OutcomeUnknown",
     "Pool",
     "QueryTimeout",

@@ -72,6 +72,8 @@ SHELLS: dict[str, str] = {
     "link/scripts_async": "files of scripts",
     "link/scripts_sync": "files of scripts",
     "link/tcp": "sockets, files of certificates",
+    "queue/outbox_async": "the database, the clock",
+    "queue/outbox_sync": "the database, the clock",
     "queue/events_async": "connections, the clock",
     "queue/events_sync": "connections, the clock",
     "queue/sending_async": "connections, the clock",

@@ -22,6 +22,7 @@ RULES: dict[str, str] = {
     "AsyncWriteBehind": "WriteBehind",
     "AsyncFlusher": "Flusher",
     "AsyncQueue": "Queue",
+    "AsyncOutbox": "Outbox",
     "AsyncPostgresUpserts": "PostgresUpserts",
     "AsyncLeads": "Leads",
     "AsyncImporter": "Importer",

@@ -72,3 +72,10 @@ class Base:
             return await self._do(name, *args)
         except RedisOutcomeUnknown:
             return await self._do(name, *args)
+
+    async def _now(self) -> int:
+        """The server's clock, in milliseconds since 1970."""
+        if self._clock:
+            return int(self._clock)
+        seconds, microseconds = await (await self.redis.node_of(self._keys[0])).call("TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000

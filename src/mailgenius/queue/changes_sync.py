@@ -150,13 +150,6 @@ class Changes(Base):
             if self._do("clean", "done", count, old[0]) >= 0:
                 return count
 
-    def _now(self) -> int:
-        """The server's clock, in milliseconds since 1970."""
-        if self._clock:
-            return int(self._clock)
-        seconds, microseconds = (self.redis.node_of(self._keys[0])).call("TIME")
-        return int(seconds) * 1000 + int(microseconds) // 1000
-
 
 def _parts(ids: Iterable[str]) -> Iterator[list[str]]:
     """One id is taken for a list of it."""

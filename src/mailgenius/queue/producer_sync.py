@@ -20,6 +20,7 @@ from mailgenius.queue.step import Step, StepLike
 __all__ = ["Producer"]
 
 PART = 2000  # jobs of add_many in one call: the server does nothing else meanwhile
+WRITTEN = 200  # jobs of a row of the outbox
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -44,6 +45,7 @@ class Producer(Flows):
         replace: bool = False,
         trace: str = "",
         durable: bool = False,
+        connection: Any = None,
     ) -> str:
         """Adds a job; its id.
 
@@ -53,7 +55,9 @@ class Producer(Flows):
         handler returns can be read. ``unique``: while a job with this key is there, that one's id is given and nothing is
         added; ``unique_for``: for so many seconds, whether it is there or not; ``replace``: one that waits for its time
         gives way to this one instead. ``trace``: a W3C traceparent, for the handler. ``durable``: returns once the job is
-        on the server's disk, where no crash takes it (WAITAOF, or ``appendfsync always``).
+        on the server's disk, where no crash takes it (WAITAOF, or ``appendfsync always``). ``connection``: of psycopg; the
+        job is part of its transaction: it is added if and when that commits, by a relay (``Outbox``). Its id is this
+        one's then, though nothing is added if by then there is another job with its ``unique`` key.
 
         Raises ``ConfigError``, ``QueueFull``, ``RedisRefused``, ``RedisUnavailable``; of these ``RedisOutcomeUnknown``
         alone means that the job may be there.
@@ -71,15 +75,18 @@ class Producer(Flows):
         ):
             options = chosen(attempts, backoff, timeout, keep_result, priority, group, trace, unique=bool(unique))
         place = "5" if options is None else lane(priority, group)
+        if connection is not None:
+            wait, due = _when(delay, at)
+            rest = unique, _window(unique, unique_for, replace), "", 0, "replace" if replace else "keep"
+            key = self._write_down(connection, [(place, wait, due, *rest, name, options, _encode(payload))])
+            return f"{key}-0"
         frame = self._head(name, options) + _encode(payload)
         server = self._server() if durable else ""
         if not unique and not delay and at is None:
             id = self._together((place, name, frame))
-        elif not unique and (unique_for is not None or replace):
-            raise ConfigError("$.queue.add: unique_for and replace need the key that is to be unique")
         else:
             wait, due = _when(delay, at)
-            window = 0 if unique_for is None else max(1, round(unique_for * 1000))
+            window = _window(unique, unique_for, replace)
             keep = "replace" if replace else "keep"
             id, _ = self._puts((place, wait, due, name, unique, window, "", 0, keep, frame))
         if durable:
@@ -101,6 +108,7 @@ class Producer(Flows):
         batch: str = "",
         then: StepLike | None = None,
         durable: bool = False,
+        connection: Any = None,
     ) -> Added:
         """Adds a job for each payload, some thousand in each call to the server; their ids, in order.
 
@@ -111,6 +119,14 @@ class Producer(Flows):
         """
         options = chosen(attempts, backoff, timeout, keep_result, priority, group, trace)
         place = lane(priority, group)
+        if connection is not None:
+            if then is not None or batch:
+                raise ConfigError("$.queue.add_many: then and batch are not for jobs of a transaction (connection)")
+            written: list[tuple[str, int, int]] = []
+            for part in _parts(payloads, WRITTEN):
+                rows = [(place, 0, 0, "", 0, "", 0, "keep", name, options, _encode(payload)) for payload in part]
+                written.append((self._write_down(connection, rows), 0, len(rows)))
+            return Added(written)
         server = self._server() if durable else ""
         if then is not None:
             like = Step(name, None, (), "run", priority, group, attempts, backoff, timeout, keep_result, trace)
@@ -120,7 +136,7 @@ class Producer(Flows):
             return added
         ranges: list[tuple[str, int, int]] = []
         start = self._head(name, options)
-        for number, part in enumerate(_parts(payloads)):
+        for number, part in enumerate(_parts(payloads, PART)):
             frames = [start + _encode(payload) for payload in part]
             args: list[Any] = [self.policy.max_waiting, 1, name, len(frames), place, len(frames)]
             args += frames
@@ -131,11 +147,11 @@ class Producer(Flows):
         return Added(ranges)
 
 
-def _parts(payloads: Iterable[Any]) -> Iterable[list[Any]]:
+def _parts(payloads: Iterable[Any], most: int) -> Iterable[list[Any]]:
     part: list[Any] = []
     for payload in payloads:
         part.append(payload)
-        if len(part) == PART:
+        if len(part) == most:
             yield part
             part = []
     if part:
@@ -153,3 +169,10 @@ def _when(delay: float, at: datetime | None) -> tuple[int, int]:
     if delay < 0:
         raise ConfigError(f"$.queue.add.delay: {delay} is out of range; give seconds from 0")
     return round(delay * 1000), 0
+
+
+def _window(unique: str, unique_for: float | None, replace: bool) -> int:
+    """Milliseconds that a key is kept; 0: as long as its job is there."""
+    if not unique and (unique_for is not None or replace):
+        raise ConfigError("$.queue.add: unique_for and replace need the key that is to be unique")
+    return 0 if unique_for is None else max(1, round(unique_for * 1000))

@@ -87,6 +87,34 @@ class Sending(Base):
         reply = self._sure(self._put, args)
         return [(reply[i].decode(), reply[i + 1] == b"1") for i in range(1, len(reply), 2)]
 
+    # -- the outbox ------------------------------------------------------------------------------------------------
+
+    def _write_down(self, connection: Any, jobs: Sequence[tuple[Any, ...]]) -> str:
+        """Jobs as ``_send_puts`` takes them, with what makes up their bytes at the end, become part of the caller's own
+        transaction; what their ids begin with."""
+        key, now = secrets.token_hex(8), self._now_here()
+        words: list[Any] = []
+        for n, (place, wait, due, *rest, name, options, payload) in enumerate(jobs):
+            frame = head(name, options, added_at=now, id=f"{key}-{n}") + payload
+            words += place, 0, due or (now + wait if wait else 0), name, *rest, frame
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "insert into mailgenius.outbox (queue, key, jobs) values (%s, %s, %s)", (self.name, key, _encode(words))
+            )
+        return key
+
+    def take(self, key: str, words: Sequence[Any]) -> None:
+        """Adds what ``_write_down`` has written. A key that comes again adds nothing."""
+        self._sure(self._put, [0, *words], f"o:{key}")
+
+    def taken(self, keys: Sequence[str], milliseconds: int) -> None:
+        """These will not come again; the server may forget them after so long."""
+        ends = str(self._now() + milliseconds)
+        callers = [word for key in keys for word in (ends, f"o:{key}")]
+        self.redis.call("ZADD", self.prefix + "told_ends", "XX", *callers)
+
+    # -- the server ------------------------------------------------------------------------------------------------
+
     def _server(self) -> str:
         """The server that is to take what comes next, and to put it on its disk; or a later run of it."""
         if not self._checked_durable:
@@ -145,9 +173,13 @@ class Sending(Base):
         self._ahead = int(reply[0]) - time() * 1000
         return reply
 
+    def _now_here(self) -> int:
+        """The server's clock by our own, in milliseconds since 1970."""
+        return int(time() * 1000 + self._ahead)
+
     def _head(self, name: str, options: Options | None) -> bytes:
         """What stands before the payload; made once a millisecond for jobs that differ in nothing else."""
-        now = int(time() * 1000 + self._ahead)
+        now = self._now_here()
         if options is not None:
             return head(name, options, added_at=now)
         made = self._heads.get(name)

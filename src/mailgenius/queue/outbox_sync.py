@@ -1,0 +1,140 @@
+# Made from outbox_async.py by `python -m tools.twin`: edit that one.
+"""Moves jobs that transactions have committed (``add(connection=…)``) from PostgreSQL to Redis, each exactly once.
+
+Invariants:
+- A row is deleted in the transaction that has it locked, after Redis has said that it has the jobs. Who dies between leaves
+  it to the next one, who gives it to Redis under the same key; Redis knows for a day which keys it had.
+- Relays may be as many as one likes: rows that another one is moving are passed over.
+- It waits for news of new rows (LISTEN), and looks now and then all the same, for news that did not come through.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from time import monotonic
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import psycopg
+
+from mailgenius.errors import DatabaseUnavailable, MailgeniusError
+from mailgenius.link import Redis
+from mailgenius.pool import Pool
+from mailgenius.queue.sending_sync import Sending
+from mailgenius.rt import threads as rt
+
+__all__ = ["Outbox"]
+
+ROWS = 50  # that one transaction moves
+LOOK = 5.0  # seconds until it looks without having heard anything
+FENCE = 60.0  # seconds after which a transaction moves no more: it may have lost its rows to another one
+AFTER = 600_000  # milliseconds that Redis knows a row's key once the row is gone: far longer than that
+_LONGEST = 5.0  # seconds between two tries
+_words = msgspec.msgpack.Decoder(list[Any]).decode
+_TAKE = (
+    "select id, queue, key, jobs from mailgenius.outbox where error is null order by id limit %s for update skip locked"
+)
+
+
+class Outbox:
+    """``with Outbox(pool, redis):`` moves jobs, beside whatever else the program does.
+
+    ``on_error(error)``: called with what keeps it from moving them; it tries again. ``unsafe``: as for ``Queue``.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        redis: Redis,
+        *,
+        on_error: Callable[[Exception], object] | None = None,
+        unsafe: bool = False,
+    ) -> None:
+        self._pool, self._redis, self._on_error, self._unsafe = pool, redis, on_error, unsafe
+        self._queues: dict[str, Sending] = {}
+        self._running: rt.Spawned | None = None
+        self._closing = rt.Event()
+        self.moved = 0  # rows
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Begins to move jobs in the background."""
+        if self._running is None:
+            self._closing.clear()
+            self._running = rt.spawn(self._run)
+
+    def close(self) -> None:
+        """Ends that, after the rows that are being moved. Safe to repeat."""
+        running, self._running = self._running, None
+        if running is None:
+            return
+        self._closing.set()
+        with contextlib.suppress(DatabaseUnavailable):  # then it looks in a moment
+            self._pool.execute("notify mailgenius_outbox")  # it waits for news
+        running.join()
+
+    def flush(self) -> int:
+        """Moves all rows that no other relay is moving; how many. Raises the errors of ``Pool`` and
+        ``Queue.add``; nothing is lost then."""
+        count = 0
+        while moved := self._move():
+            count += moved
+        return count
+
+    def _move(self) -> int:
+        """Takes some rows; how many."""
+        keys: dict[str, list[str]] = {}
+        with self._pool.transaction() as connection:
+            until = monotonic() + FENCE
+            rows = (connection.execute(_TAKE, (ROWS,))).fetchall()
+            gone = []
+            for id, name, key, jobs in rows:
+                if monotonic() > until:
+                    break
+                try:
+                    words = _words(jobs)
+                except msgspec.MsgspecError as error:
+                    connection.execute("update mailgenius.outbox set error = %s where id = %s", (str(error), id))
+                    continue
+                self._queue(name).take(key, words)
+                gone.append(id)
+                keys.setdefault(name, []).append(key)
+            if gone:
+                connection.execute("delete from mailgenius.outbox where id = any(%s)", (gone,))
+        self.moved += len(gone)
+        for name, taken in keys.items():
+            self._queue(name).taken(taken, AFTER)
+        return len(rows)
+
+    def _queue(self, name: str) -> Sending:
+        if name not in self._queues:
+            self._queues[name] = Sending(self._redis, name, None, 5.0, self._unsafe)
+        return self._queues[name]
+
+    def _run(self) -> None:
+        pause = 0.1
+        while not self._closing.is_set():
+            try:
+                with psycopg.Connection.connect(self._pool.conninfo, autocommit=True) as own:
+                    own.execute("listen mailgenius_outbox")
+                    while not self._closing.is_set():
+                        self.flush()
+                        pause = 0.1
+                        for _ in own.notifies(timeout=LOOK, stop_after=1):
+                            pass
+                        own.execute("select 1")  # is it still there?
+            except (MailgeniusError, psycopg.Error, OSError) as error:
+                if self._on_error is not None:
+                    self._on_error(error)
+                rt.wait(self._closing, pause)
+                pause = min(2 * pause, _LONGEST)
