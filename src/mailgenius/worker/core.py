@@ -397,7 +397,8 @@ class Core:
 
     def _settles(self, entry: Entry, kind: str, a: Any, b: Any, c: Any) -> None:
         batch, index, like = entry[0], entry[1], entry[2]
-        batch.state[index] = ENDED
+        # Should we die before it is said, it is done all the same, unless its result is to be had.
+        batch.state[index] = DONE if kind == "done" and not a else ENDED
         if batch.lost:
             batch.left -= 1
             self._end_if_over(batch)
