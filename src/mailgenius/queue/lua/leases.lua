@@ -33,12 +33,13 @@ end
 
 -- Jobs of a worker that is gone go to the front. Those that it had begun may be what killed it: they have stalled, come
 -- alone next time, and are dead after too many times. begun: set of indexes, or nil if nobody knows; done: set of indexes,
--- or nil: the worker had done these, and did not come to say so. MOST jobs at a time: the rest stays under the same token,
--- for whoever calls next. It is nobody's then: "-", or "+" if none of it had begun.
+-- or nil: the worker had done these, and did not come to say so. So many jobs at a time (MOST): the rest stays under the same
+-- token, for whoever calls next. It is nobody's then: "-", or "+" if none of it had begun.
+-- Gives how many wait again, and how many it was for.
 local MOST = 200
-local function give_back(token, begun, done)
+local function give_back(token, begun, done, most)
   local lease = lease_read(token)
-  if not lease then return 0 end
+  if not lease then return 0, 0 end
   local worker, name = lease.worker, lane_name(lease.number)
   if worker == '+' then begun = {} end
   local first, rest, names, completed, stalled, n, waiting = {}, {}, {}, {}, {}, 0, 0
@@ -67,7 +68,7 @@ local function give_back(token, begun, done)
     end
   end
   -- What had begun goes first, all of it if it is known: then of the rest it is known that it had not.
-  local suspects = begun and #first or math.min(#first, MOST)
+  local suspects = begun and #first or math.min(#first, most or MOST)
   local allowed = tonumber(call('HGET', P .. 'q', 'max_stalled') or 1)
   for i = 1, suspects do
     local frame = frames[first[i] - lease.first + 1]
@@ -81,7 +82,7 @@ local function give_back(token, begun, done)
       waiting = waiting + 1
     end
   end
-  local innocent = math.min(#rest, math.max(0, MOST - suspects))
+  local innocent = math.min(#rest, math.max(0, (most or MOST) - suspects))
   for i = 1, innocent do
     local frame = frames[rest[i] - lease.first + 1]
     local id = frame_id(frame) or place(rest[i])
@@ -108,5 +109,5 @@ local function give_back(token, begun, done)
   if worker ~= '+' and worker ~= '-' then call('ZADD', P .. 'told_ends', text(now + 86400000), worker) end
   finish(lease.number, lease.chunk, n)
   wake()
-  return waiting + innocent
+  return waiting + innocent, n
 end

@@ -10,7 +10,13 @@ local function mend()
     call('HDEL', P .. 'jobs', id)
     if record then push_one(string.match(record, '^([^\n]*)'), id, string.match(record, '\n(.*)$')) end
   end
-  for _, token in ipairs(call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, 1)) do give_back(token) end
+  -- A worker may have had hundreds of small leases.
+  local most = MOST
+  for _, token in ipairs(call('ZRANGEBYSCORE', P .. 'leases', '-inf', now, 'LIMIT', 0, 50)) do
+    local _, n = give_back(token, nil, nil, most)
+    most = most - n
+    if most <= 0 then break end
+  end
   for _, number in ipairs(call('ZRANGEBYSCORE', P .. 'held', '-inf', now, 'LIMIT', 0, 100)) do
     call('ZREM', P .. 'held', number)
     local name = lane_name(number)
