@@ -1,0 +1,218 @@
+"""Workers in processes of their own, killed and replaced, and the oracle: what their journal says of all jobs.
+
+``MG_FAULT_ROUNDS`` (10; 100 with ``make faults``) says how often each fault happens: ``rounds(n)`` is n with every
+``make test`` and twenty times that with ``make faults``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from mailgenius import Redis
+from mailgenius.errors import RedisUnavailable
+from mailgenius.queue import Queue
+
+from .queue_child import NOTE, POLICY, QUEUE
+
+ROOT = Path(__file__).parents[2]
+SCALE = max(0.05, (int(os.environ.get("MG_FAULT_ROUNDS", "10")) - 10) / 90 * 0.95 + 0.05)
+
+
+def rounds(few: int) -> int:
+    """How often a fault happens of which ``few`` are enough for every day."""
+    return max(1, round(20 * few * SCALE))
+
+
+_never = threading.Event()
+
+
+def wait_until(true: Callable[[], Any], seconds: float = 30.0) -> float:
+    """Seconds that it took."""
+    began = time.monotonic()
+    while not true():
+        assert time.monotonic() - began < seconds, f"it did not come about in {seconds:g} s"
+        _never.wait(0.002)
+    return time.monotonic() - began
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What a journal says."""
+
+    number: int
+    attempts: int
+    stalls: int
+    pid: int
+
+
+def read(path: Path) -> list[Told]:
+    data = path.read_bytes() if path.exists() else b""
+    return [Told(*fields) for fields in NOTE.iter_unpack(data[: len(data) // NOTE.size * NOTE.size])]
+
+
+class Child:
+    """A worker or producer. Its errors go to a file, so that it never waits for us."""
+
+    def __init__(self, kind: str, url: str, journal: Path, *flags: str) -> None:
+        command = [sys.executable, "-m", "tests.faults.queue_child", kind, url, str(journal), *flags]
+        with journal.with_suffix(".errors").open("ab") as errors:
+            self.process = subprocess.Popen(command, cwd=ROOT, stderr=errors)
+        self.pid = self.process.pid
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+    def ended(self, seconds: float = 30.0) -> int:
+        return self.process.wait(seconds)
+
+    def keeper(self) -> int | None:
+        """The process beside a worker."""
+        try:
+            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        except OSError:
+            return None
+        return int(children[0]) if children else None
+
+
+class Crowd:
+    """``workers`` on the queue of a server, by way of ``url``. We ask the server ourselves by ``direct``."""
+
+    def __init__(self, url: str, folder: Path, workers: int = 2, *flags: str, direct: str = "") -> None:
+        self.url, self.flags = url, flags
+        self.journal = folder / "journal"
+        self.keys = folder / "journal.keys"
+        self.keys.mkdir(exist_ok=True)
+        self.redis = Redis(direct or url, offline_queue=100, timeout=10)
+        self.queue = Queue(self.redis, QUEUE, policy=POLICY, timeout=30)
+        self.dead: list[int] = []
+        self.hit = 0  # jobs that were leased by workers when those were hit
+        self.workers = [self.start() for _ in range(workers)]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            with contextlib.suppress(ProcessLookupError):
+                worker.signal(signal.SIGCONT)
+            worker.kill()
+        self.redis.close()
+
+    def start(self, *flags: str) -> Child:
+        return Child("worker", self.url, self.journal, *(flags or self.flags))
+
+    def errors(self) -> str:
+        path = self.journal.with_suffix(".errors")
+        return path.read_text() if path.exists() else ""
+
+    # -- what is known ---------------------------------------------------------------------------------------------
+
+    def size(self) -> int:
+        """Records in the journal."""
+        return self.journal.stat().st_size // NOTE.size if self.journal.exists() else 0
+
+    def progress(self, more: int = 1, seconds: float = 30.0) -> float:
+        """Until so many more jobs have ended; seconds that it took."""
+        aim = self.size() + more
+        return wait_until(lambda: self.size() >= aim, seconds)
+
+    def leased(self, pid: int | None) -> int:
+        """Jobs that a worker has, or those that nobody has any more (None) and that do not wait again yet."""
+        count = 0
+        for value in pairs(self.redis.call("HGETALL", self.queue.prefix + "leased")).values():
+            worker, _, _, first, stop, left = value.split(b" ", 5)
+            mine = worker in (b"-", b"+") if pid is None else worker.split(b":")[1:2] == [b"%d" % pid]
+            if mine:
+                count += len(left) // 2 if left else int(stop) - int(first)
+        return count
+
+    def number(self, name: str) -> int:
+        return int(self.redis.call("HGET", self.queue.prefix + "q", name) or 0)
+
+    def is_empty(self) -> bool:
+        try:
+            waiting, active, delayed = self.redis.calls(
+                [
+                    ("HGET", self.queue.prefix + "q", "waiting"),
+                    ("HGET", self.queue.prefix + "q", "active"),
+                    ("ZCARD", self.queue.prefix + "delayed"),
+                ]
+            )
+        except RedisUnavailable:
+            return False
+        return not int(waiting or 0) and not int(active or 0) and not delayed
+
+    # -- what is done to them ----------------------------------------------------------------------------------------
+
+    def kill(self, which: int, keeper: bool = False) -> float:
+        """kill -9, and another one instead; seconds until all its jobs wait again, or are known to be done. ``keeper``: it is
+        killed too."""
+        victim = self.workers[which]
+        victim.signal(signal.SIGSTOP)
+        beside = victim.keeper()
+        self.hit += self.leased(victim.pid)
+        if keeper and beside is not None:
+            os.kill(beside, signal.SIGKILL)
+        victim.kill()
+        began = time.monotonic()
+        self.dead.append(victim.pid)
+        self.workers[which] = self.start()
+        wait_until(lambda: not self.leased(victim.pid) and not self.leased(None))
+        return time.monotonic() - began
+
+    # -- the oracle --------------------------------------------------------------------------------------------------
+
+    def finish(self, seconds: float = 120.0) -> None:
+        wait_until(self.is_empty, seconds)
+
+    def verify(self, confirmed: set[int], duplicates: int) -> Counter[str]:
+        """All that was confirmed has ended, nothing else, and at most so many twice. Nothing is left in Redis."""
+        ended = Counter(told.number for told in read(self.journal))
+        lost = confirmed - ended.keys()
+        twice = sum(ended.values()) - len(ended)
+        outcome = Counter(ended=len(ended), lost=len(lost), twice=twice, hit=self.hit, stalled=self.number("stalled"))
+        print(dict(outcome))
+        assert not lost, sorted(lost)[:20]
+        assert twice <= duplicates
+        self.nothing_left()
+        return outcome
+
+    def nothing_left(self) -> None:
+        prefix = self.queue.prefix
+        assert self.queue.counts().failed == 0, self.queue.page("failed").jobs[:3]
+        assert self.redis.call("KEYS", prefix + "c:*") == []
+        for key in ("leased", "leases", "where", "finished", "jobs", "held"):
+            assert self.redis.call("EXISTS", prefix + key) == 0, key
+
+
+def pairs(reply: Any) -> dict[bytes, bytes]:
+    """A hash, in RESP2 or RESP3."""
+    return dict(reply) if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+
+
+@contextmanager
+def crowd(url: str, folder: Path, workers: int = 2, *flags: str, direct: str = "") -> Iterator[Crowd]:
+    """Its workers' errors are shown if it fails."""
+    with Crowd(url, folder, workers, *flags, direct=direct) as made:
+        try:
+            yield made
+        except BaseException:
+            print(made.errors()[-4000:])
+            raise
