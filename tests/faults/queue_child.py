@@ -1,4 +1,4 @@
-"""Processes that work on a queue until they are killed: ``python -m tests.faults.queue_child worker URL JOURNAL [key=value …]``.
+"""Processes that work on a queue until they are killed: ``python -m tests.faults.queue_child worker URL JOURNAL [key=value]``.
 
 A worker notes each job that ends in its journal, a file that outlives it, Redis and the network (NOTE: the number that was
 its payload, attempts and stalls before, the worker's process). A producer adds batches, and notes those that were confirmed
@@ -23,7 +23,7 @@ from mailgenius.worker import Job, Worker
 NOTE = struct.Struct("<IBBxxI")
 QUEUE = "jobs"
 LEASE = 2.0  # seconds
-BATCH = 10_000  # jobs of a producer's batch: five calls
+BATCH = 6_000  # jobs of a producer's batch: three calls
 #: Whoever dies is at fault, never the job: it may be with as many workers that die as there are.
 POLICY = Policy(lease=LEASE, attempts=3, backoff=Backoff("fixed", 0.01, jitter=0), max_stalled=200, keep_failed=-1)
 

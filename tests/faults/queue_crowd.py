@@ -162,8 +162,8 @@ class Crowd:
     # -- what is done to them ----------------------------------------------------------------------------------------
 
     def kill(self, which: int, keeper: bool = False) -> float:
-        """kill -9, and another one instead; seconds until all its jobs wait again, or are known to be done. ``keeper``: it is
-        killed too."""
+        """kill -9, and another one instead; seconds until all its jobs wait again, or are known to be done. ``keeper``: it
+        is killed too."""
         victim = self.workers[which]
         victim.signal(signal.SIGSTOP)
         beside = victim.keeper()
