@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 NATIVE := $(wildcard src/_native/*.pyx src/_native/*.pxi src/_native/*.pxd src/_native/CMakeLists.txt \
 	src/_native/kernels/*.c src/_native/kernels/*.h src/_native/kernels/simd/*.h)
 
-.PHONY: help build demo test lint bench bench-import bench-leads bench-cache faults fuzz sanitize scale clean
+.PHONY: help build demo test lint bench bench-import bench-leads bench-cache bench-queue faults fuzz sanitize scale clean
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
@@ -54,6 +54,9 @@ bench-leads: $(VENV)/.peers  ## the pool beside its rivals, questions about 2M l
 
 bench-cache: $(VENV)/.peers  ## the cache beside clients and caches of Redis; rewrites docs/benchmarks.md
 	$(BIN)/python -m benchmarks.bench_cache
+
+bench-queue: $(VENV)/.peers  ## the queue beside other job queues on Redis; rewrites docs/benchmarks.md
+	$(BIN)/python -m benchmarks.bench_queue
 
 faults: build  ## 100 rounds of kills, cuts and full disks
 	MG_FAULT_ROUNDS=100 $(BIN)/python -m pytest -m 'faults or failover' --timeout 3600 -s

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from . import readme, report_leads
+from . import readme, report_leads, report_queue
 from .results import Figure, Results
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,6 +45,11 @@ KINDS = {
         "Django's cache",
         "Backends of Django's `CACHES` in one process, one thread, one Valkey of the wheel, texts of 1 KB, runs taken in "
         "turns. The others pickle; ours stores a form of its own, and checks a checksum and the key.",
+    ),
+    "queue": (
+        "The queue",
+        "Against Bull and BullMQ on Node, Celery, RQ, arq, SAQ, dramatiq, taskiq, streaq and huey, on one embedded Valkey; "
+        "how, and what each of them does, is told further down (job queues).",
     ),
     "asgi": (
         "ASGI app",
@@ -212,7 +217,8 @@ def page(results: Results) -> str:
     out = [
         "# Benchmarks",
         "",
-        "<!-- Made by `make bench-import`, `bench-leads` and `bench-cache` from benchmarks/targets.toml and results. -->",
+        "<!-- Made by `make bench-import`, `bench-leads`, `bench-cache` and `bench-queue` from benchmarks/targets.toml and "
+        "results. -->",
         "",
         f"{sum(bool(v.met) for v in known)} of {len(verdicts)} bars are met, {sum(not v.met for v in known)} are not, "
         f"{len(verdicts) - len(known)} were not measured. Ratios count: the machine is small, virtual and "
@@ -255,10 +261,12 @@ def page(results: Results) -> str:
     for scenario in CALLS:
         out += _calls(scenario, results)
     out += report_leads.chapters(results, {t.ours: t.at_most for t in targets() if t.at_most is not None})
+    out += report_queue.chapter(results)
     rest: dict[str, list[str]] = {}
     for name in figures:
         scenario = name.partition("/")[0]
-        if scenario not in RACES and scenario not in CALLS and not report_leads.is_about(scenario):
+        told = scenario in RACES or scenario in CALLS or report_queue.is_about(scenario)
+        if not told and not report_leads.is_about(scenario):
             rest.setdefault(scenario, []).append(name)
     for scenario, names in rest.items():
         first = figures[names[0]]

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks import data
 from benchmarks.room import WORKSPACE
+from benchmarks.scenarios import queue_mail
 from benchmarks.scenarios.query import questions
 from mailgenius.importer import Importer
 from mailgenius.leads import Leads
@@ -49,3 +50,10 @@ def test_queries(
     ask = questions(filled, emails, leads_file.facts.inserted)[name]
     assert benchmark.pedantic(ask, rounds=100, warmup_rounds=1)
     assert benchmark.stats.stats.max <= bars[target]
+
+
+def test_10_000_emails(benchmark: BenchmarkFixture, bars: dict[str, float]) -> None:
+    took: list[float] = []
+    benchmark.pedantic(lambda: took.append(queue_mail.seconds()), rounds=3, warmup_rounds=1)
+    benchmark.extra_info["e-mails an hour"] = round(3600 * queue_mail.EMAILS / sorted(took)[len(took) // 2])
+    assert max(took) <= bars["queue-emails"]

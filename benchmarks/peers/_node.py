@@ -12,15 +12,23 @@ from psycopg.conninfo import conninfo_to_dict
 from benchmarks import data
 
 HOME = data.HOME / "node"
+LOCK = "package-lock.json"
 NAMES = {"host": "PGHOST", "port": "PGPORT", "user": "PGUSER", "dbname": "PGDATABASE", "password": "PGPASSWORD"}
 
 
 def install() -> None:
     HOME.mkdir(parents=True, exist_ok=True)
-    for file in (Path(__file__).parent / "node").iterdir():
-        shutil.copy(file, HOME / file.name)
-    if not (HOME / "node_modules" / "pg").exists():
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund"], cwd=HOME, check=True)
+    ours = Path(__file__).parent / "node"
+    for file in ours.glob("*.js*"):
+        if file.name != LOCK:
+            shutil.copy(file, HOME / file.name)
+    if not (HOME / LOCK).exists() or (HOME / LOCK).read_bytes() != (ours / LOCK).read_bytes():
+        shutil.copy(ours / LOCK, HOME / LOCK)
+        try:
+            subprocess.run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], cwd=HOME, check=True)
+        except BaseException:
+            (HOME / LOCK).unlink()
+            raise
 
 
 def missing() -> str:

@@ -1,0 +1,42 @@
+"""No-op jobs of 200 bytes worked off by one process. Each queue is filled, then its worker begins; the rate is that of the
+last nine tenths. Each job must have been handled. Beside it, what the server's processor was busy for, its log included."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from benchmarks import queues, report_queue
+
+if TYPE_CHECKING:
+    from benchmarks.peers.queues import Way
+    from benchmarks.results import Results
+    from benchmarks.room import Room
+
+    from . import Options
+
+SCENARIO = "queue_work"
+
+
+def measure(room: Room | None, options: Options, results: Results) -> None:
+    results.forget(SCENARIO)
+    race(SCENARIO, queues.contenders(options, results, SCENARIO), options, results)
+    results.texts[SCENARIO] = [f"As set up: {report_queue.versions()}."]
+
+
+def race(
+    scenario: str, ways: list[Way], options: Options, results: Results, *, processes: int = 1, distance: int = 0
+) -> None:
+    """``distance``: microseconds from workers to the server and back."""
+    rates: dict[str, list[float]] = {}
+    cpus: dict[str, list[float]] = {}
+    with queues.server() as (url, folder), queues.far(url, distance) as through:
+        for turn in range(options.runs):
+            for way in ways:
+                done = queues.work(way, url, folder, queues.jobs(way, options), processes, through=through)
+                rates.setdefault(way.name, []).append(done.rate)
+                cpus.setdefault(way.name, []).append((done.added_cpu + done.worked_cpu) * 1e6)
+            options.say(f"{scenario}: turn {turn + 1} of {options.runs}")
+    command = options.command(scenario)
+    for name in rates:
+        results.put(f"{scenario}/{name}", rates[name], "/s", command=command)
+        results.put(f"{scenario}/{name}: server", cpus[name], "µs", command=command)
