@@ -49,7 +49,7 @@ BULLMQ = Way("BullMQ", "bullmq", "bullmq", 20_000, True, "concurrency 100, the l
 RIVALS = [
     BULL,
     BULLMQ,
-    Way("Celery", "celery", "celery", 2_500, setup="prefork, acks_late, prefetch 64, no results"),
+    Way("Celery", "celery", "celery", 2_500, setup="8 threads, acks_late, prefetch 64, no results"),
     Way("RQ", "rq", "rq", 1_000, setup="a fork for each job, as it does by default", bulk=True, each=True),
     Way("arq", "arq", "arq", 4_000, setup="100 at once, polls each 10 ms, no results"),
     Way("SAQ", "saq", "saq", 4_000, setup="100 at once"),

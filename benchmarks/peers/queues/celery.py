@@ -1,4 +1,4 @@
-"""Celery: prefork, late acknowledgement (each job at least once), no results."""
+"""Celery: 8 threads (faster here than prefork), late acknowledgement (each job at least once), no results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_process_init
 
 from . import Producer, Record, payload
 
@@ -44,5 +43,5 @@ def producer(url: str) -> Iterator[Producer]:
 def work(url: str, record: Record) -> None:
     app = _app(url)
     _task(app)
-    worker_process_init.connect(lambda **_: _handled.append(record()), weak=False)
-    app.worker_main(["worker", "-P", "prefork", "-c", "1", "-l", "ERROR", "--without-mingle", "--without-gossip"])
+    _handled.append(record())
+    app.worker_main(["worker", "-P", "threads", "-c", "8", "-l", "ERROR", "--without-mingle", "--without-gossip"])

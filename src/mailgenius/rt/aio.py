@@ -96,15 +96,26 @@ class Together(Generic[_T]):
         self._send, self._most = send, most
         self._waiting: list[tuple[Any, asyncio.Future[_T]]] = []
         self._sending: set[asyncio.Task[None]] = set()
+        self._alone = False
 
-    def __call__(self, item: Any) -> asyncio.Future[_T]:
+    def __call__(self, item: Any) -> Awaitable[_T]:
         """The reply to ``item``, when awaited. Who is cancelled takes nothing from the others."""
+        if not (self._waiting or self._sending or self._alone):
+            return self._at_once(item)
         loop = asyncio.get_running_loop()
         if not self._waiting:
             loop.call_soon(self._go, loop)
         future: asyncio.Future[_T] = loop.create_future()
         self._waiting.append((item, future))
         return future
+
+    async def _at_once(self, item: Any) -> _T:
+        """For one who comes alone: without a task, and without waiting for others."""
+        self._alone = True
+        try:
+            return (await self._send([item]))[0]
+        finally:
+            self._alone = False
 
     def _go(self, loop: asyncio.AbstractEventLoop) -> None:
         waiting, self._waiting = self._waiting, []
