@@ -11,7 +11,7 @@ __all__ = ["Like"]
 
 
 class Like:
-    """``common``: others may begin alike. ``start``: where their payload begins. ``timeout``: if nobody says another one."""
+    """``common``: others may begin alike. ``start``: where their payload begins. ``timeout``: if nobody says another."""
 
     __slots__ = (
         "attempts",
