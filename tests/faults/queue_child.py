@@ -1,8 +1,8 @@
-"""Processes that work on a queue until they are killed: ``python -m tests.faults.queue_child worker URL JOURNAL [key=value]``.
+"""Processes that work on a queue until they are killed.
 
-A worker notes each job that ends in its journal, a file that outlives it, Redis and the network (NOTE: the number that was
-its payload, attempts and stalls before, the worker's process). A producer adds batches, and notes those that were confirmed
-(its journal has NOTEs with the number of the batch).
+``python -m tests.faults.queue_child worker URL JOURNAL [key=value …]``. A worker notes each job that ends in its journal, a
+file that outlives it, Redis and the network (NOTE: the number that was its payload, attempts and stalls before, the worker's
+process). A producer adds batches, and notes those that were confirmed (its journal has NOTEs with the number of the batch).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Producers of a queue that are killed, or lose their connection, while they add: none of it is missing, none is there twice."""
+"""Producers of a queue that are killed, or lose their connection, while they add: nothing is missing or doubled."""
 
 from __future__ import annotations
 

@@ -49,16 +49,18 @@ class Base:
         self._checked, self._checked_durable = True, self._checked_durable or durable
 
     async def configure(self) -> None:
-        """Gives the server what its scripts need of the policy. A worker does this when it starts."""
+        """Gives the server what its scripts need of the policy. A worker does this when it starts; one that is full need not
+        be told again what it knows, so that workers can start there, and make room."""
         policy = self.policy
-        await self.redis.call(
-            "HSET",
-            self._keys[0],
-            *("max_stalled", policy.max_stalled),
-            *("keep_dead", policy.keep_failed),
-            *("keep_dead_ms", round(policy.keep_failed_for * 1000)),
-            *("events", policy.events),
-        )
+        settings = {
+            "max_stalled": policy.max_stalled,
+            "keep_dead": policy.keep_failed,
+            "keep_dead_ms": round(policy.keep_failed_for * 1000),
+            "events": policy.events,
+        }
+        known = await self.redis.call("HMGET", self._keys[0], *settings)
+        if known != [b"%d" % value for value in settings.values()]:
+            await self.redis.call("HSET", self._keys[0], *[word for pair in settings.items() for word in pair])
 
     # -- scripts -------------------------------------------------------------------------------------------------
 
