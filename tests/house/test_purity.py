@@ -143,6 +143,7 @@ SHELLS: dict[str, str] = {
     "servers/_valkey_folder": "files",
     "servers/_valkey_sentinel": "files, connections",
     "servers/_valkey_group": "processes, threads, files",
+    "worker/bulk": "tasks, connections",
     "worker/keeper": "the process, shared memory, connections, the clock",
     "worker/keeping": "processes, shared memory, tasks",
     "worker/loop_runner": "tasks, the clock",

@@ -7,13 +7,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .bulk import BulkResult
     from .job import Job
     from .metrics import WorkerMetrics
     from .worker import Worker
 
-_HOMES = {"Job": "job", "Worker": "worker", "WorkerMetrics": "metrics"}
+_HOMES = {"BulkResult": "bulk", "Job": "job", "Worker": "worker", "WorkerMetrics": "metrics"}
 
-__all__ = ["Job", "Worker", "WorkerMetrics"]
+__all__ = ["BulkResult", "Job", "Worker", "WorkerMetrics"]
 
 
 def __getattr__(name: str) -> Any:

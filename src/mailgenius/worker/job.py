@@ -8,6 +8,8 @@ from typing import Any
 
 import msgspec
 
+from mailgenius.queue.options import Options
+
 from .batch import Entry
 
 __all__ = ["Job"]
@@ -49,6 +51,11 @@ class Job:
     @property
     def added_at(self) -> datetime:
         return datetime.fromtimestamp(int.from_bytes(self._entry[4][3:9], "big") / 1000, UTC)
+
+    @property
+    def options(self) -> Options | None:
+        """What it asked for beyond its queue's policy."""
+        return self._entry[2].options
 
     @property
     def trace(self) -> str:

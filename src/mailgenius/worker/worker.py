@@ -11,6 +11,7 @@ from mailgenius.errors import ConfigError
 from mailgenius.link import AsyncRedis
 from mailgenius.queue import AsyncQueue
 
+from .bulk import Bulk
 from .handlers import Handler, define
 from .hooks import Event, Hooks
 from .metrics import WorkerMetrics
@@ -50,6 +51,7 @@ class Worker:
         self._given, self._url, self._unsafe = queue, url, unsafe
         self._options = RunOptions(concurrency=concurrency, keeper=keeper, grace=grace)
         self._handlers: dict[str, Handler] = {}
+        self._bulks: list[Bulk] = []
         self._hooks = Hooks()
         self._stops = 0
         self._run: Run | None = None
@@ -84,6 +86,32 @@ class Worker:
             self._handlers[name] = define(
                 name, function, process=process, concurrency=concurrency, timeout=timeout, keep_result=keep_result
             )
+            return function
+
+        return add
+
+    def bulk(
+        self,
+        name: str,
+        *,
+        size: int = 100,
+        concurrency: int = 5,
+        item_timeout: float | None = None,
+        keep_result: float | None = 3600.0,
+    ) -> Callable[[_F], _F]:
+        """``@worker.bulk("bulk-send")`` on a function of ``(item)`` or ``(item, job)``, async or not: the payload of such a
+        job is a list of items.
+
+        ``size`` of them are under way at once, of ``concurrency`` jobs; the job's progress ends at 100. Its result is a
+        ``BulkResult``, which can be read for ``keep_result`` seconds. An item that fails goes on alone, as a job of the
+        same name, after the pause of its backoff; ``JobFailed`` is its end. An item that had begun when the worker died,
+        or takes more than ``item_timeout`` seconds, is ``unknown`` and is not begun again.
+        """
+
+        def add(function: _F) -> _F:
+            bulk = Bulk(name, function, size, item_timeout)
+            self.handler(name, concurrency=concurrency, keep_result=keep_result)(bulk.run)
+            self._bulks.append(bulk)
             return function
 
         return add
@@ -123,6 +151,8 @@ class Worker:
                 await self._with(AsyncQueue(redis, self._given, unsafe=self._unsafe))
 
     async def _with(self, queue: AsyncQueue) -> None:
+        for bulk in self._bulks:
+            bulk.queue = queue
         self._run = run = Run(self._handlers, self._hooks, queue, self._options)
         try:
             await run.begin()
