@@ -3,7 +3,7 @@
 Every ```python block runs; the blocks of one page share a namespace and a fresh folder that holds `leads.csv`. In every
 ```console block, `$ mailgenius …` and pipes into it run in that folder, must end with 0 (or with what `# exit 2` behind
 the command says), and print what the block shows, where it shows something (`...` stands for anything). Of other
-commands only `make <target>` is checked: that the target exists. All pages share one embedded server, in a data folder
+commands only `make <target>` is checked: that the target exists. All pages share the embedded servers, in a data folder
 of their own.
 """
 
@@ -39,7 +39,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 @pytest.fixture(scope="session")
 def docs_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mailgenius.Mailgenius]:
-    """The database of all pages. One user holds its server, so that it need not start anew for every block."""
+    """The servers of all pages. One user holds them, so that they need not start anew for every block."""
 
     folder = tmp_path_factory.mktemp("home")
     with mailgenius.open(home=folder) as mg:
@@ -49,6 +49,7 @@ def docs_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[mailgeni
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory, docs_database: mailgenius.Mailgenius) -> Iterator[Path]:
     docs_database.pool.execute("truncate mailgenius.workspaces, mailgenius.leads cascade")  # each page begins with none
+    docs_database.redis.call("FLUSHALL")
     folder = tmp_path_factory.mktemp("page")
     (folder / "leads.csv").write_text(LEADS, "utf-8")
     with pytest.MonkeyPatch.context() as patch:
