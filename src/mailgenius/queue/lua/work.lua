@@ -47,7 +47,10 @@ local function lease(number, name, most)
   local count = math.min(most, tail - head, SIZE - first)
   local frames = call('LRANGE', P .. 'c:' .. number .. ':' .. text(chunk), first, first + count - 1)
   call('HSET', P .. 'lanes', 'h' .. number, text(head + count))
-  local token = text(call('HINCRBY', P .. 'q', 'token', 1))
+  -- Later than any that was given by a server that has lost its last second since: the same one twice would let a worker
+  -- end jobs by the lease of others.
+  local token = text(math.max(tonumber(call('HGET', P .. 'q', 'token') or 0) + 1, now * 1000))
+  call('HSET', P .. 'q', 'token', token)
   call('ZADD', P .. 'leases', text(now + ARGV[5]), token)
   soon(now + ARGV[5])
   call('HSET', P .. 'leased', token, table.concat({ worker, number, text(chunk), text(first), text(first + count), '' }, ' '))
