@@ -50,8 +50,8 @@ class Base:
         self._checked, self._checked_durable = True, self._checked_durable or durable
 
     def configure(self) -> None:
-        """Gives the server what its scripts need of the policy. A worker does this when it starts; one that is full need
-        not be told again what it knows, so that workers can start there, and make room."""
+        """Gives the server what its scripts need of the policy. A worker does this when it starts; what the server
+        knows it is not told again, as it may be full."""
         policy = self.policy
         settings = {
             "max_stalled": policy.max_stalled,

@@ -108,16 +108,23 @@ class Run:
         self._sweeper: asyncio.TimerHandle | None = None
         self._notes_due = self._notes_ready = False
         self._stops = 0
+        self._configured = True
         self._until = inf  # when running jobs are not waited for any more
 
     async def begin(self) -> None:
         """Raises ``ConfigError`` if jobs are not safe on this server, ``RedisRefused`` if it does not let us in. Waits for
-        one that is away."""
+        one that is away, and begins on one that is full: who else is to empty it?"""
         pause = _FIRST
         while True:
             try:
                 await self._queue.check()
                 await self._queue.configure()
+                break
+            except RedisRefused as error:
+                if error.code != "OOM":
+                    raise
+                self._failed(error)
+                self._configured = False  # somebody has to make room before
                 break
             except RedisUnavailable as error:
                 self._failed(error)
@@ -326,6 +333,10 @@ class Run:
         every = min(self._policy.lease / 3, _BEAT)
         while True:
             await asyncio.sleep(every)
+            if not self._configured:
+                with suppress(RedisUnavailable, RedisRefused):
+                    await self._queue.configure()
+                    self._configured = True
             tokens = [token for token, batch in self._core.batches.items() if not batch.lost]
             if tokens and (self._keeping is None or not self._keeping.ready):
                 words = self._queue._clock, self._name, round(self._policy.lease * 1000), *tokens
