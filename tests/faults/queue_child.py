@@ -1,8 +1,8 @@
 """Processes that work on a queue until they are killed.
 
 ``python -m tests.faults.queue_child worker URL JOURNAL [key=value …]``. A worker notes each job that ends in its journal, a
-file that outlives it, Redis and the network (NOTE: the number that was its payload, attempts and stalls before, the worker's
-process). A producer adds batches, and notes those that were confirmed (its journal has NOTEs with the number of the batch).
+file that outlives it, Redis and the network (NOTE: the number that was its payload, attempts and stalls before, the
+worker's process). A producer adds batches, and notes those that were confirmed (its NOTEs have the number of the batch).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from mailgenius import AsyncRedis
 from mailgenius.queue import AsyncQueue, Backoff, Policy
+from mailgenius.rt import aio as rt
 from mailgenius.worker import Job, Worker
 
 NOTE = struct.Struct("<IBBxxI")
@@ -39,6 +40,11 @@ class Journal:
         os.write(self._file, NOTE.pack(number, attempts, stalls, os.getpid()))
 
 
+async def waits(seconds: float) -> None:
+    """As a job does for a provider's answer."""
+    await rt.wait(rt.Event(), seconds)
+
+
 def hold_the_interpreter(seconds: float) -> None:
     ctypes.PyDLL(None).usleep(int(seconds * 1e6))
 
@@ -49,7 +55,7 @@ def handlers(worker: Worker, journal: Journal, keys: Path) -> None:
     @worker.handler("note")
     async def note(number: int, job: Job) -> None:
         if number % 10 == 0:
-            await asyncio.sleep(0.001 * (number % 7))
+            await waits(0.001 * (number % 7))
         journal.note(number, job)
 
     @worker.handler("plain", concurrency=4)
@@ -58,13 +64,13 @@ def handlers(worker: Worker, journal: Journal, keys: Path) -> None:
 
     @worker.handler("slow")
     async def slow(number: int, job: Job) -> None:
-        await asyncio.sleep(0.05)
+        await waits(0.05)
         journal.note(number, job)
 
     @worker.handler("once")
     async def once(number: int, job: Job) -> None:
         """What it does is done once for each key, as with a provider that knows Idempotency-Key."""
-        await asyncio.sleep(0.001)
+        await waits(0.001)
         try:
             os.close(os.open(keys / str(number), os.O_CREAT | os.O_EXCL))
         except FileExistsError:

@@ -197,7 +197,7 @@ class Crowd:
     def nothing_left(self) -> None:
         prefix = self.queue.prefix
         assert self.queue.counts().failed == 0, self.queue.page("failed").jobs[:3]
-        assert self.redis.call("KEYS", prefix + "c:*") == []
+        assert self.redis.node_of(prefix + "q").call("KEYS", prefix + "c:*") == []
         for key in ("leased", "leases", "where", "finished", "jobs", "held"):
             assert self.redis.call("EXISTS", prefix + key) == 0, key
 

@@ -18,6 +18,7 @@ from mailgenius import Redis
 from mailgenius.errors import RedisOutcomeUnknown, RedisRefused, RedisUnavailable
 from mailgenius.queue import Queue
 from mailgenius.servers import ValkeyServer, valkey
+from tests.queue_hand_sync import Hand
 
 from .queue_child import LEASE, POLICY, QUEUE
 from .queue_crowd import Child, Crowd, crowd, read, rounds, wait_until
@@ -102,6 +103,25 @@ def test_redis_forgets_its_last_second(fast_path: Path, tmp_path: Path) -> None:
         it.verify(kept, added)
 
 
+def test_leases_that_were_forgotten_are_never_given_again(redis_server: ValkeyServer) -> None:
+    with Redis(redis_server.url) as redis:
+        queue = Queue(redis, QUEUE, unsafe=True)
+        hand = Hand(redis, QUEUE)
+        queue.add_many("note", range(4))
+        kept = {key: redis.call("DUMP", key) for key in redis.call("KEYS", queue.prefix + "*")}
+        forgotten = hand.lease(2)
+        redis.call("FLUSHALL")
+        for key, data in kept.items():
+            redis.call("RESTORE", key, 0, data)
+        again = hand.lease(2)
+        assert [job.id for job in again] == [job.id for job in forgotten]
+        assert {job.token for job in again}.isdisjoint(job.token for job in forgotten)
+        with pytest.raises(AssertionError, match="the lease is lost"):
+            hand.done(forgotten[0])
+        hand.done(*again)
+        assert queue.counts().waiting == 2
+
+
 def test_redis_freezes_for_longer_than_the_lease(fast_path: Path, tmp_path: Path) -> None:
     confirmed, slowest = tmp_path / "confirmed", 0.0
     with server_with(fast_path, tmp_path) as server, crowd(server.url, tmp_path) as it:
@@ -127,17 +147,17 @@ def test_redis_is_busy_with_a_script_of_somebody_else(fast_path: Path, tmp_path:
         with adding(server, confirmed):
             for _ in range(rounds(1)):
                 it.progress(200)
-                impatient = Queue(it.redis, QUEUE, policy=POLICY, timeout=0.1)
                 loop = "while true do redis.call('TIME') end"
                 thread = threading.Thread(target=refused, args=(server, "EVAL", loop, 0))
                 known_errors = len(it.errors())
                 thread.start()
                 wait_until(lambda: "BUSY" in it.errors()[known_errors:])  # noqa: B023
-                with pytest.raises((RedisRefused, RedisUnavailable), match="BUSY"):
-                    impatient.add("note", 0)
+                with Redis(server.url) as redis, pytest.raises((RedisRefused, RedisUnavailable), match="BUSY"):
+                    Queue(redis, QUEUE, policy=POLICY, timeout=0.1, unsafe=True).add("note", 0)
                 server.ask("SCRIPT", "KILL")
                 thread.join()
-                it.progress(100)
+                back = it.progress(100)
+                print(f"100 jobs after {back:.2f} s")
         it.finish()
         it.verify(known(confirmed), 0)
 

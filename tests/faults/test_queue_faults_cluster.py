@@ -1,0 +1,76 @@
+"""A queue on a Cluster whose masters give way, and whose slots move, while everybody works."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mailgenius._native import key_slot
+from mailgenius.errors import ServerError
+from mailgenius.servers import ValkeyCluster, valkey_cluster
+from tests.redis_callers_async import cluster_url
+
+from .queue_crowd import Child, crowd, read, rounds, wait_until
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
+KEY = "mg:{jobs}:q"
+
+
+@pytest.fixture
+def cluster() -> Iterator[ValkeyCluster]:
+    with valkey_cluster(node_timeout=0.5) as made:
+        yield made
+
+
+def test_the_slot_moves_from_node_to_node(cluster: ValkeyCluster, tmp_path: Path) -> None:
+    confirmed, url = tmp_path / "confirmed", cluster_url(cluster)
+    with crowd(url, tmp_path) as it:
+        producer = Child("singly", url, confirmed, "first=0")
+        try:
+            for _ in range(rounds(2)):
+                it.progress(300)
+                owner = cluster.owner(KEY)
+                others = [master for master in cluster.masters() if master is not owner]
+                cluster.move_slot(key_slot(KEY), others[0])
+                assert it.progress(100) < 5
+        finally:
+            producer.kill()
+        it.finish()
+        it.verify({told.number for told in read(confirmed)}, 0)
+        assert it.queue.counts().total.open == 0
+
+
+@pytest.mark.failover
+def test_the_master_gives_way_to_its_replica(cluster: ValkeyCluster, tmp_path: Path) -> None:
+    """Without loss when it is asked to; when it is killed, what its replica had not heard yet is lost: up to the last moment
+    before."""
+    confirmed, url, safe = tmp_path / "confirmed", cluster_url(cluster), set[int]()
+    with crowd(url, tmp_path) as it:
+        producer = Child("singly", url, confirmed, "first=0")
+        try:
+            for _ in range(rounds(1)):
+                it.progress(300)
+                safe = {told.number for told in read(confirmed)}
+                heard = time.monotonic() + 0.3
+                wait_until(lambda: time.monotonic() > heard)  # noqa: B023
+                victim = cluster.owner(KEY)
+                victim.kill()
+                back = it.progress(100)
+                print(f"100 jobs after {back:.2f} s")
+                victim.start()
+                wait_until(lambda: ready(cluster))
+        finally:
+            producer.kill()
+        it.finish()
+        it.verify(safe, it.size())
+
+
+def ready(cluster: ValkeyCluster) -> bool:
+    try:
+        cluster.wait_ready(10)
+    except ServerError:
+        return False
+    return True
