@@ -8,7 +8,7 @@ from mailgenius.errors import ConfigError, RedisOutcomeUnknown
 from mailgenius.link import AsyncRedis
 from mailgenius.link.durable_async import Disk
 from mailgenius.link.scripts_async import Script
-from mailgenius.queue.names import prefix
+from mailgenius.queue.names import keys, prefix
 from mailgenius.queue.policy import Policy, policy_for
 from mailgenius.queue.scripts import script
 
@@ -22,7 +22,7 @@ class Base:
         self.redis, self.name, self.timeout = redis, name, timeout
         self.policy = policy_for(name, policy)
         self.prefix = prefix(name)
-        self._keys = (self.prefix + "q",)
+        self._keys = keys(self.prefix)
         self._scripts: dict[str, Script] = {}
         self._clock = ""  # another time than the server's, for tests
         self._disk = Disk(redis, self._keys[0], self.prefix + "synced")

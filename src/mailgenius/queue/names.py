@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mailgenius.errors import ConfigError
 
-__all__ = ["prefix"]
+__all__ = ["keys", "prefix"]
 
 _LONGEST = 100
 
@@ -16,3 +16,10 @@ def prefix(queue: str) -> str:
             f"$.queue.name: {queue!r} is no name for a queue: give 1 to {_LONGEST} characters without spaces and braces"
         )
     return f"mg:{{{queue}}}:"
+
+
+def keys(prefix: str) -> tuple[str, str]:
+    """What scripts are called with: the first says where all others are. The second never is: while a slot of a Cluster
+    moves key by key, the server refuses calls of which one key is here and another is not (TRYAGAIN), before they begin.
+    With the first alone a script would begin, and be broken off where it touches a key that has moved."""
+    return prefix + "q", prefix + "never"

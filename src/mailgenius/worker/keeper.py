@@ -25,6 +25,7 @@ import msgspec
 from mailgenius.config import RedisSettings
 from mailgenius.errors import MailgeniusError
 from mailgenius.link import Redis
+from mailgenius.queue.names import keys
 from mailgenius.queue.scripts import script
 from mailgenius.worker.memory import SharedStates
 
@@ -41,7 +42,7 @@ class Keeper:
         settings = msgspec.convert(order["settings"], RedisSettings)
         self._redis = Redis(order["url"], settings=settings)
         self._beat, self._back = self._redis.script(script("beat")), self._redis.script(script("back"))
-        self._keys = (order["prefix"] + "q",)
+        self._keys = keys(order["prefix"])
         self._worker, self._pid, self._clock = order["worker"], order["pid"], order["clock"]
         self._lease: float = order["lease"]
         self._memory = SharedStates(memoryview(memory), order["slots"])

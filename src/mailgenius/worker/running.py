@@ -23,6 +23,7 @@ import msgspec
 from mailgenius._native import Histogram
 from mailgenius.errors import RedisRefused, RedisUnavailable
 from mailgenius.queue import AsyncQueue
+from mailgenius.queue.names import keys
 from mailgenius.queue.scripts import script
 
 from .batch import Ack, Entry, Settle
@@ -71,7 +72,7 @@ class Run:
         self._queue, self._hooks, self._options = queue, hooks, options
         self._loop = asyncio.get_running_loop()
         self._redis, self._policy = queue.redis, queue.policy
-        self._keys = (queue.prefix + "q",)
+        self._keys = keys(queue.prefix)
         self._name = f"{socket.gethostname()[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
         self._scripts = {
             name: (self._redis.script(script(name)), self._redis.script(_ALLOW_OOM + script(name)))
