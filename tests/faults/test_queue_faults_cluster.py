@@ -45,8 +45,7 @@ def test_the_slot_moves_from_node_to_node(cluster: ValkeyCluster, tmp_path: Path
 
 @pytest.mark.failover
 def test_the_master_gives_way_to_its_replica(cluster: ValkeyCluster, tmp_path: Path) -> None:
-    """Without loss when it is asked to; when it is killed, what its replica had not heard yet is lost: up to the last moment
-    before."""
+    """It is killed: what its replica had not heard yet may be lost, nothing that was confirmed before."""
     confirmed, url, safe = tmp_path / "confirmed", cluster_url(cluster), set[int]()
     with crowd(url, tmp_path) as it:
         producer = Child("singly", url, confirmed, "first=0")
