@@ -148,8 +148,9 @@ def memory(redis: Redis) -> int:
     return int(info(redis, "memory")["used_memory"])
 
 
-def commands(redis: Redis) -> int:
-    return int(info(redis, "stats")["total_commands_processed"])
+def requests(redis: Redis) -> int:
+    """What clients have sent so far. (``total_commands_processed`` has the commands inside of scripts too.)"""
+    return int(info(redis, "stats")["total_reads_processed"])
 
 
 def info(redis: Redis, section: str) -> dict[str, str]:

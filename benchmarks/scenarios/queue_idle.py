@@ -37,7 +37,7 @@ def measure(room: Room | None, options: Options, results: Results) -> None:
 
 
 def _idle(way: Way, url: str, folder: Path, jobs: int, seconds: float) -> tuple[float, float, float]:
-    """Milliseconds, p50 and p99, and commands a second."""
+    """Milliseconds, p50 and p99, and requests a second."""
     file = folder / "idle"
     file.unlink(missing_ok=True)
     queues.clear(url)
@@ -47,9 +47,9 @@ def _idle(way: Way, url: str, folder: Path, jobs: int, seconds: float) -> tuple[
         records.wait(1)
         quiet = threading.Event()
         quiet.wait(1.0)  # it may have to be told that there is nothing more
-        before = queues.commands(redis)
+        before = queues.requests(redis)
         quiet.wait(seconds)
-        asked = (queues.commands(redis) - before - 1) / seconds
+        asked = (queues.requests(redis) - before - 1) / seconds
         added = queues.add(way, url, "drip", jobs + 1, first=1)["times"]  # the first is for the connection
         records.wait(jobs + 2)
     began = {numbers[0]: when for when, numbers in records.parts}
