@@ -237,7 +237,7 @@ def _endless() -> NoReturn:
 class InlineQueue(Queue):
     """``InlineQueue(worker)``, for code that is given a ``Queue``. ``at_once``: a job that is due runs within ``add``; else
     jobs wait for ``run_jobs()``. Without a worker it takes jobs and runs none. ``name``, ``policy``: those of the worker's
-    queue if left out. Timeouts, limits, pauses and groups mean nothing here."""
+    queue if left out. Timeouts, limits, pauses, groups and ``connection`` mean nothing here."""
 
     def __init__(
         self,
@@ -285,14 +285,14 @@ class InlineQueue(Queue):
 
     def add(self, name: str, payload: Any = None, **options: Any) -> str:
         """As ``Queue.add``."""
-        id = super().add(name, payload, **options)
+        id = super().add(name, payload, **options | {"connection": None})
         if self.at_once:
             self.run_jobs()
         return id
 
     def add_many(self, name: str, payloads: Iterable[Any], **options: Any) -> Added:
         """As ``Queue.add_many``."""
-        added = super().add_many(name, payloads, **options)
+        added = super().add_many(name, payloads, **options | {"connection": None})
         if self.at_once:
             self.run_jobs()
         return added
@@ -365,14 +365,14 @@ class AsyncInlineQueue(AsyncQueue):
 
     async def add(self, name: str, payload: Any = None, **options: Any) -> str:
         """As ``AsyncQueue.add``."""
-        id = await super().add(name, payload, **options)
+        id = await super().add(name, payload, **options | {"connection": None})
         if self.at_once:
             await self.run_jobs()
         return id
 
     async def add_many(self, name: str, payloads: Iterable[Any], **options: Any) -> Added:
         """As ``AsyncQueue.add_many``."""
-        added = await super().add_many(name, payloads, **options)
+        added = await super().add_many(name, payloads, **options | {"connection": None})
         if self.at_once:
             await self.run_jobs()
         return added
@@ -435,8 +435,8 @@ def throwaway_redis() -> Iterator[str]:
 
 @contextlib.contextmanager
 def throwaway_postgres() -> Iterator[str]:
-    """The URL of a new PostgreSQL of its own with mailgenius' schema, which is gone at the end. It starts in one or two
-    seconds and keeps nothing over a crash."""
+    """The connection string of a new PostgreSQL of its own with mailgenius' schema, which is gone at the end. It starts in
+    one or two seconds and keeps nothing over a crash."""
     from mailgenius.leads import migrate
     from mailgenius.pool import Pool
     from mailgenius.servers import postgres

@@ -213,6 +213,13 @@ def test_an_inline_queue_takes_the_same_jobs_as_a_real_one() -> None:
     assert {job.payload for job in inline.jobs} == there == {"a", "d", "e", "g", "h"}
 
 
+def test_jobs_of_a_transaction_are_taken_at_once() -> None:
+    queue = InlineQueue(name="mail")
+    queue.add("send", 1, connection=object())
+    queue.add_many("send", [2, 3], connection=object())
+    assert [job.payload for job in queue.jobs] == [1, 2, 3]
+
+
 def test_assert_enqueued_says_what_there_is() -> None:
     queue = InlineQueue(name="mail")
     with pytest.raises(AssertionError, match=r"of 'send' none in 'mail'; there are\n  nothing"):
