@@ -14,7 +14,8 @@ from mailgenius.queue.records import unpack_done
 
 __all__ = ["Changes"]
 
-PART = 200  # jobs of one call: the server does nothing else meanwhile
+PART = 20  # jobs of one call by their ids, up to 25 µs each: the server does nothing else meanwhile
+OLDEST = 60  # jobs of one call that forgets them
 _PRIORITIES = "0123456789A"
 
 
@@ -130,7 +131,7 @@ class Changes(Base):
         count = 0
         until = "+inf" if state == "delayed" else before
         while count < limit:
-            part = min(PART, limit - count)
+            part = min(OLDEST, limit - count)
             cleaned = await self._do("clean", state, until, part)
             count += cleaned
             if cleaned < part:

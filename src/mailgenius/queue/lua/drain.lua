@@ -2,14 +2,14 @@
 -- Takes waiting jobs of a lane out of the queue, a bounded number; those that are worked on stay.
 -- KEYS  1 the queue   ARGV  1 time (tests)   2 lane's number
 -- Gives {how many; 1 if there are more}.
-local OWN = 200 -- jobs with an id of their own, which cost more
+local MOST, OWN = 400, 40 -- positions; jobs with an id of their own, which cost more
 local number = ARGV[2]
 local ends = call('HMGET', P .. 'lanes', 't' .. number, 'h' .. number)
 local tail, head = tonumber(ends[1] or 0), tonumber(ends[2] or 0)
 if head >= tail then return { 0, 0 } end
 local chunk, first = math.floor(head / SIZE), head % SIZE
 local n, holes, names, own = 0, 0, {}, {}
-for _, frame in ipairs(call('LRANGE', P .. 'c:' .. number .. ':' .. text(chunk), first, first + math.min(tail - head, SIZE) - 1)) do
+for _, frame in ipairs(call('LRANGE', P .. 'c:' .. number .. ':' .. text(chunk), first, first + math.min(tail - head, MOST) - 1)) do
   n = n + 1
   if frame == '' then
     holes = holes + 1
