@@ -23,7 +23,7 @@ from mailgenius.worker import Job, Worker
 
 NOTE = struct.Struct("<IBBxxI")
 QUEUE = "jobs"
-LEASE = 2.0  # seconds
+LEASE = 1.5  # seconds
 BATCH = 6_000  # jobs of a producer's batch: three calls
 #: Whoever dies is at fault, never the job: it may be with as many workers that die as there are.
 POLICY = Policy(lease=LEASE, attempts=3, backoff=Backoff("fixed", 0.01, jitter=0), max_stalled=200, keep_failed=-1)

@@ -1,7 +1,7 @@
 """Workers in processes of their own, killed and replaced, and the oracle: what their journal says of all jobs.
 
-``MG_FAULT_ROUNDS`` (10; 100 with ``make faults``) says how often each fault happens: ``rounds(n)`` is n with every
-``make test`` and twenty times that with ``make faults``.
+``MG_FAULT_ROUNDS`` (10; 100 with ``make faults``) says how often each fault happens: ``rounds(2, 50)`` is twice with every
+``make test`` and fifty times with ``make faults``.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from mailgenius.queue import Queue
 from .queue_child import NOTE, POLICY, QUEUE
 
 ROOT = Path(__file__).parents[2]
-SCALE = max(0.05, (int(os.environ.get("MG_FAULT_ROUNDS", "10")) - 10) / 90 * 0.95 + 0.05)
+SHARE = min(1.0, max(0, int(os.environ.get("MG_FAULT_ROUNDS", "10")) - 10) / 90)
 
 
-def rounds(few: int) -> int:
-    """How often a fault happens of which ``few`` are enough for every day."""
-    return max(1, round(20 * few * SCALE))
+def rounds(few: int, many: int) -> int:
+    """How often a fault happens."""
+    return round(few + (many - few) * SHARE)
 
 
 _never = threading.Event()

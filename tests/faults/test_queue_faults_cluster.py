@@ -30,7 +30,7 @@ def test_the_slot_moves_from_node_to_node(cluster: ValkeyCluster, tmp_path: Path
     with crowd(url, tmp_path) as it:
         producer = Child("singly", url, confirmed, "first=0")
         try:
-            for _ in range(rounds(2)):
+            for _ in range(rounds(1, 30)):
                 it.progress(300)
                 owner = cluster.owner(KEY)
                 others = [master for master in cluster.masters() if master is not owner]
@@ -50,7 +50,7 @@ def test_the_master_gives_way_to_its_replica(cluster: ValkeyCluster, tmp_path: P
     with crowd(url, tmp_path) as it:
         producer = Child("singly", url, confirmed, "first=0")
         try:
-            for _ in range(rounds(1)):
+            for _ in range(rounds(1, 10)):
                 it.progress(300)
                 safe = {told.number for told in read(confirmed)}
                 heard = time.monotonic() + 0.3

@@ -39,7 +39,7 @@ def test_every_connection_is_killed_each_half_second(server: ValkeyServer, tmp_p
         producer = Child("singly", server.url, confirmed, "first=0")
         try:
             it.progress(100)
-            for _ in range(rounds(4)):
+            for _ in range(rounds(3, 60)):
                 half = time.monotonic() + 0.5
                 server.ask("CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES")
                 slowest = max(slowest, it.progress(100))
@@ -56,7 +56,7 @@ def test_every_connection_is_killed_each_half_second(server: ValkeyServer, tmp_p
 def test_replies_that_are_lost(server: ValkeyServer, proxy: FaultProxy, tmp_path: Path) -> None:
     """What was acknowledged is acknowledged again, and that changes nothing; what was leased is not leased anew."""
     with crowd(through(proxy), tmp_path, direct=server.url) as it:
-        losses = rounds(10)
+        losses = rounds(5, 200)
         it.queue.add_many("note", range(losses * 500))
         for turn in range(losses):
             it.progress(100)
@@ -80,7 +80,7 @@ def test_a_network_that_goes_silent_while_everybody_works(
             it.queue.add_many("note", range(added, added + count))
             added += count
 
-        for _ in range(rounds(1)):
+        for _ in range(rounds(1, 20)):
             add(20_000)
             it.progress(200)
             it.hit += sum(it.leased(worker.pid) for worker in it.workers)

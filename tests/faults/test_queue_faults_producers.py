@@ -33,7 +33,7 @@ def test_batches_whose_producer_is_killed_and_that_are_added_again(
     server: ValkeyServer, proxy: FaultProxy, tmp_path: Path
 ) -> None:
     """At a random byte of what it sends; then under the same name, by another process."""
-    batches, rng, killed = rounds(5), random.Random(), 0
+    batches, rng, killed = rounds(2, 100), random.Random(), 0
     confirmed = tmp_path / "confirmed"
     with crowd(server.url, tmp_path, 1) as it:
         for batch in range(batches):
@@ -53,7 +53,7 @@ def test_jobs_added_one_by_one_over_connections_that_are_cut(
     server: ValkeyServer, proxy: FaultProxy, tmp_path: Path
 ) -> None:
     """At random bytes, both before and after the server has read them; in the end the producer is killed too."""
-    cuts, rng, asked = rounds(5), random.Random(), 8
+    cuts, rng, asked = rounds(4, 100), random.Random(), 8
     confirmed = tmp_path / "confirmed"
     with crowd(server.url, tmp_path, 1) as it:
         producer = Child("singly", through(proxy), confirmed, "first=0")

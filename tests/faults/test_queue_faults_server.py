@@ -58,7 +58,7 @@ def test_redis_is_killed_and_starts_again(fast_path: Path, tmp_path: Path, fsync
     confirmed, rng, slowest = tmp_path / "confirmed", random.Random(), 0.0
     with server_with(fast_path, tmp_path, appendfsync=fsync) as server, crowd(server.url, tmp_path) as it:
         with adding(server, confirmed):
-            for _ in range(rounds(2)):
+            for _ in range(rounds(1, 50)):
                 it.progress(rng.randrange(100, 1000))
                 it.hit += leased(it)
                 server.kill()
@@ -85,7 +85,7 @@ def test_redis_forgets_its_last_second(fast_path: Path, tmp_path: Path) -> None:
             added += len(numbers)
             return set(numbers)
 
-        for _ in range(rounds(2)):
+        for _ in range(rounds(1, 50)):
             kept |= add()
             it.progress(rng.randrange(1, 800))
             subprocess.run(["cp", "-a", log, folder], check=True)  # a log that breaks off is one all the same
@@ -126,7 +126,7 @@ def test_redis_freezes_for_longer_than_the_lease(fast_path: Path, tmp_path: Path
     confirmed, slowest = tmp_path / "confirmed", 0.0
     with server_with(fast_path, tmp_path) as server, crowd(server.url, tmp_path) as it:
         with adding(server, confirmed):
-            for _ in range(rounds(1)):
+            for _ in range(rounds(1, 20)):
                 it.progress(200)
                 it.hit += leased(it)
                 server.pause()
@@ -145,7 +145,7 @@ def test_redis_is_busy_with_a_script_of_somebody_else(fast_path: Path, tmp_path:
     confirmed = tmp_path / "confirmed"
     with server_with(fast_path, tmp_path, lua_time_limit=20) as server, crowd(server.url, tmp_path) as it:
         with adding(server, confirmed):
-            for _ in range(rounds(1)):
+            for _ in range(rounds(1, 20)):
                 it.progress(200)
                 loop = "while true do redis.call('TIME') end"
                 thread = threading.Thread(target=refused, args=(server, "EVAL", loop, 0))
@@ -172,7 +172,7 @@ def test_redis_loads_its_data(fast_path: Path, tmp_path: Path) -> None:
     confirmed = tmp_path / "confirmed"
     with server_with(fast_path, tmp_path) as server, crowd(server.url, tmp_path) as it:
         with adding(server, confirmed):
-            for _ in range(rounds(1)):
+            for _ in range(rounds(1, 20)):
                 it.progress(200)
                 it.hit += leased(it)
                 # Something big, so that loading takes its time.
@@ -191,7 +191,7 @@ def test_redis_is_full(fast_path: Path, tmp_path: Path) -> None:
     """Adding is refused, whole; what is there can be worked off, and then there is room again."""
     confirmed, added = set[int](), 0
     with server_with(fast_path, tmp_path) as server, crowd(server.url, tmp_path, 0) as it:
-        for _ in range(rounds(1)):
+        for _ in range(rounds(1, 10)):
             used = int(
                 dict(line.split(":") for line in server.ask("INFO", "memory").split() if ":" in line)["used_memory"]
             )
@@ -225,7 +225,7 @@ def test_redis_takes_no_writes_for_a_while(fast_path: Path, tmp_path: Path) -> N
     confirmed = tmp_path / "confirmed"
     with server_with(fast_path, tmp_path, replica_serve_stale_data="yes") as server, crowd(server.url, tmp_path) as it:
         with adding(server, confirmed):
-            for _ in range(rounds(1)):
+            for _ in range(rounds(1, 20)):
                 it.progress(200)
                 it.hit += leased(it)
                 seen = len(it.errors())
@@ -244,7 +244,7 @@ def test_redis_forgets_our_scripts(fast_path: Path, tmp_path: Path) -> None:
     confirmed = tmp_path / "confirmed"
     with server_with(fast_path, tmp_path) as server, crowd(server.url, tmp_path) as it:
         with adding(server, confirmed):
-            for _ in range(rounds(10)):
+            for _ in range(rounds(5, 200)):
                 it.progress(20)
                 server.ask("SCRIPT", "FLUSH")
         it.finish()

@@ -32,8 +32,8 @@ def server(fast_path: Path, tmp_path: Path) -> Iterator[ValkeyServer]:
 @pytest.mark.parametrize("keeper", [False, True])
 def test_workers_killed_at_random_instants(server: ValkeyServer, tmp_path: Path, keeper: bool) -> None:
     """``keeper``: it is killed with its worker, each time; then leases end by themselves."""
-    kills, rng = rounds(5 if keeper else 10), random.Random()
-    numbers, slowest, added = range(kills * (500 if keeper else 600)), 0.0, 0
+    kills, rng = (rounds(1, 100) if keeper else rounds(4, 400)), random.Random()
+    numbers, slowest, added = range(kills * 250), 0.0, 0
     with crowd(server.url, tmp_path) as it:
         for turn in range(kills):
             part = numbers[added : added + len(numbers) // kills]
@@ -50,7 +50,7 @@ def test_workers_killed_at_random_instants(server: ValkeyServer, tmp_path: Path,
 
 
 def test_with_a_key_for_each_job_nothing_is_done_twice(server: ValkeyServer, tmp_path: Path) -> None:
-    kills, rng = rounds(2), random.Random()
+    kills, rng = rounds(1, 60), random.Random()
     numbers = range(kills * 300)
     with crowd(server.url, tmp_path) as it:
         it.queue.add_many("once", numbers)
@@ -66,7 +66,7 @@ def test_two_who_find_a_lease_that_has_ended_give_it_back_once(redis_server: Val
     with Redis(redis_server.url) as redis:
         hand, again = Hand(redis, QUEUE), Hand(redis, QUEUE, "other")
         queue = Queue(redis, QUEUE, unsafe=True)
-        for _ in range(rounds(2)):
+        for _ in range(rounds(1, 20)):
             queue.add_many("note", range(500))
             leased = {job.id for job in hand.lease(500, milliseconds=50)}
             assert len(leased) == 500
@@ -99,7 +99,7 @@ def test_two_who_find_a_lease_that_has_ended_give_it_back_once(redis_server: Val
 
 
 def test_sigterm_drains_and_gives_back_the_rest(server: ValkeyServer, tmp_path: Path) -> None:
-    stops, rng = rounds(3), random.Random()
+    stops, rng = rounds(1, 60), random.Random()
     numbers = range(stops * 300)
     with crowd(server.url, tmp_path) as it:
         it.queue.add_many("slow", numbers)
@@ -131,7 +131,7 @@ def test_a_second_sigterm_gives_back_what_runs_too(server: ValkeyServer, tmp_pat
 def test_a_frozen_worker_is_refused_when_it_comes_back(server: ValkeyServer, tmp_path: Path) -> None:
     """SIGSTOP for longer than the lease, then SIGCONT."""
     with crowd(server.url, tmp_path) as it:
-        for turn in range(rounds(1)):
+        for turn in range(rounds(1, 20)):
             numbers = range(turn * 2000, (turn + 1) * 2000)
             it.queue.add_many("slow", numbers[:200])
             it.queue.add_many("note", numbers[200:])
@@ -156,7 +156,7 @@ def test_a_frozen_worker_is_refused_when_it_comes_back(server: ValkeyServer, tmp
 def test_handlers_that_hold_the_interpreter_are_not_taken_for_dead(server: ValkeyServer, tmp_path: Path) -> None:
     """For three times the lease."""
     with crowd(server.url, tmp_path, 1) as it:
-        turns = rounds(1)
+        turns = rounds(1, 10)
         it.queue.add_many("hold", range(turns))
         wait_until(lambda: it.leased(it.workers[0].pid))
         other = it.start()
@@ -169,7 +169,7 @@ def test_handlers_that_hold_the_interpreter_are_not_taken_for_dead(server: Valke
 
 def test_a_job_that_kills_its_worker_is_buried_and_its_mates_end(server: ValkeyServer, tmp_path: Path) -> None:
     """Each poisonous job may kill two workers (``max_stalled`` 1), no more."""
-    poisons = rounds(1)
+    poisons = rounds(1, 20)
     with crowd(server.url, tmp_path, 2, "stalls=1") as it:
         it.queue.add_many("note", range(1000))
         ids = it.queue.add_many("poison", range(poisons))
