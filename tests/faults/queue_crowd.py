@@ -128,10 +128,10 @@ class Crowd:
         """Records in the journal."""
         return self.journal.stat().st_size // NOTE.size if self.journal.exists() else 0
 
-    def progress(self, more: int = 1, seconds: float = 30.0) -> float:
-        """Until so many more jobs have ended; seconds that it took."""
-        aim = self.size() + more
-        return wait_until(lambda: self.size() >= aim, seconds)
+    def progress(self, more: int = 1, since: int | None = None) -> float:
+        """Until so many more jobs have ended than now, or than ``since``; seconds that it took."""
+        aim = (self.size() if since is None else since) + more
+        return wait_until(lambda: self.size() >= aim)
 
     def leased(self, pid: int | None) -> int:
         """Jobs that a worker has, or those that nobody has any more (None) and that do not wait again yet."""

@@ -59,7 +59,7 @@ def test_replies_that_are_lost(server: ValkeyServer, proxy: FaultProxy, tmp_path
         losses = rounds(5, 200)
         it.queue.add_many("note", range(losses * 500))
         for turn in range(losses):
-            it.progress(100)
+            it.progress(400 * (turn + 1), 0)
             it.queue.add("note", losses * 500 + turn, delay=0.01)
             proxy.damage()
         it.finish()
@@ -81,8 +81,9 @@ def test_a_network_that_goes_silent_while_everybody_works(
             added += count
 
         for _ in range(rounds(1, 20)):
+            before = it.size()
             add(20_000)
-            it.progress(200)
+            it.progress(200, before)
             it.hit += sum(it.leased(worker.pid) for worker in it.workers)
             known = len(it.errors())
             proxy.stall()

@@ -47,10 +47,6 @@ def known(confirmed: Path) -> set[int]:
     return {told.number for told in read(confirmed)}
 
 
-def leased(it: Crowd) -> int:
-    return sum(it.leased(worker.pid) for worker in it.workers)
-
-
 @pytest.mark.parametrize("fsync", ["always", "everysec"])
 def test_redis_is_killed_and_starts_again(fast_path: Path, tmp_path: Path, fsync: str) -> None:
     """kill -9 of Redis alone takes nothing that it has written: the system has that. So nothing is lost with everysec
@@ -60,14 +56,12 @@ def test_redis_is_killed_and_starts_again(fast_path: Path, tmp_path: Path, fsync
         with adding(server, confirmed):
             for _ in range(rounds(1, 50)):
                 it.progress(rng.randrange(100, 1000))
-                it.hit += leased(it)
                 server.kill()
                 server.start()
                 slowest = max(slowest, it.progress(100))
         it.finish()
         print(f"100 jobs after {slowest:.2f} s at most")
-        it.verify(known(confirmed), it.hit)
-        assert it.number("stalled") == 0 or it.hit
+        it.verify(known(confirmed), it.number("stalled"))
 
 
 def test_redis_forgets_its_last_second(fast_path: Path, tmp_path: Path) -> None:
@@ -86,17 +80,18 @@ def test_redis_forgets_its_last_second(fast_path: Path, tmp_path: Path) -> None:
             return set(numbers)
 
         for _ in range(rounds(1, 50)):
+            before = it.size()
             kept |= add()
-            it.progress(rng.randrange(1, 800))
+            it.progress(rng.randrange(1, 1000), before)
             subprocess.run(["cp", "-a", log, folder], check=True)  # a log that breaks off is one all the same
+            before = it.size()
             forgotten |= add()
-            it.progress(rng.randrange(1, 800))
+            it.progress(rng.randrange(1, 1000), before)
             server.kill()
             shutil.rmtree(log)
             subprocess.run(["mv", folder, log], check=True)
             server.start()
             kept |= add()
-            it.progress(1)
             it.finish()
         lost = len(forgotten - {told.number for told in read(it.journal)})
         print(f"of {len(forgotten)} that were confirmed just before, {lost} are lost")
@@ -128,7 +123,6 @@ def test_redis_freezes_for_longer_than_the_lease(fast_path: Path, tmp_path: Path
         with adding(server, confirmed):
             for _ in range(rounds(1, 20)):
                 it.progress(200)
-                it.hit += leased(it)
                 server.pause()
                 began = time.monotonic()
                 wait_until(lambda: time.monotonic() > began + LEASE + 0.5)  # noqa: B023
@@ -137,7 +131,7 @@ def test_redis_freezes_for_longer_than_the_lease(fast_path: Path, tmp_path: Path
         it.finish()
         print(f"100 jobs after {slowest:.2f} s at most")
         assert slowest < 1.0
-        it.verify(known(confirmed), it.hit)
+        it.verify(known(confirmed), it.number("stalled"))
 
 
 def test_redis_is_busy_with_a_script_of_somebody_else(fast_path: Path, tmp_path: Path) -> None:
@@ -174,17 +168,16 @@ def test_redis_loads_its_data(fast_path: Path, tmp_path: Path) -> None:
         with adding(server, confirmed):
             for _ in range(rounds(1, 20)):
                 it.progress(200)
-                it.hit += leased(it)
                 # Something big, so that loading takes its time.
-                server.ask("EVAL", "for i = 1, 300000 do redis.call('SET', 'x' .. i, i) end", 0)
+                server.ask("EVAL", "for i = 1, 100000 do redis.call('SET', 'x' .. i, i) end", 0)
                 seen = len(it.errors())
                 server.kill()
                 server.start()
                 it.progress(100)
                 print("LOADING" in it.errors()[seen:])
-                server.ask("EVAL", "for i = 1, 300000 do redis.call('DEL', 'x' .. i) end", 0)
+                server.ask("EVAL", "for i = 1, 100000 do redis.call('DEL', 'x' .. i) end", 0)
         it.finish()
-        it.verify(known(confirmed), it.hit)
+        it.verify(known(confirmed), it.number("stalled"))
 
 
 def test_redis_is_full(fast_path: Path, tmp_path: Path) -> None:
@@ -195,7 +188,7 @@ def test_redis_is_full(fast_path: Path, tmp_path: Path) -> None:
             used = int(
                 dict(line.split(":") for line in server.ask("INFO", "memory").split() if ":" in line)["used_memory"]
             )
-            server.ask("CONFIG", "SET", "maxmemory", used + (2 << 20))
+            server.ask("CONFIG", "SET", "maxmemory", used + (1 << 20))
             for many in (1500, 1):  # what a call brings counts as memory too
                 while (code := refusal(it, range(added, added + many))) is None:
                     confirmed |= set(range(added, added + many))
@@ -227,7 +220,6 @@ def test_redis_takes_no_writes_for_a_while(fast_path: Path, tmp_path: Path) -> N
         with adding(server, confirmed):
             for _ in range(rounds(1, 20)):
                 it.progress(200)
-                it.hit += leased(it)
                 seen = len(it.errors())
                 server.ask("REPLICAOF", "127.0.0.1", 1)
                 wait_until(lambda: "READONLY" in it.errors()[seen:])  # noqa: B023
@@ -237,7 +229,7 @@ def test_redis_takes_no_writes_for_a_while(fast_path: Path, tmp_path: Path) -> N
                 server.ask("REPLICAOF", "NO", "ONE")
                 assert it.progress(100) < 2
         it.finish()
-        it.verify(known(confirmed), it.hit)
+        it.verify(known(confirmed), it.number("stalled"))
 
 
 def test_redis_forgets_our_scripts(fast_path: Path, tmp_path: Path) -> None:

@@ -36,12 +36,11 @@ def test_workers_killed_at_random_instants(server: ValkeyServer, tmp_path: Path,
     numbers, slowest, added = range(kills * 250), 0.0, 0
     with crowd(server.url, tmp_path) as it:
         for turn in range(kills):
-            part = numbers[added : added + len(numbers) // kills]
+            part, before = numbers[added : added + len(numbers) // kills], it.size()
             it.queue.add_many(rng.choice(["note", "plain"]), part)
             added += len(part)
-            it.progress(rng.randrange(1, len(part) // 2))
+            it.progress(rng.randrange(1, len(part)), before)
             slowest = max(slowest, it.kill(turn % 2, keeper))
-        it.queue.add_many("note", numbers[added:])
         it.finish()
         print(f"{kills} workers killed, jobs are back after {slowest:.2f} s at most")
         # The keeper knows which ones ran just then: no others can have been done and not said so.
@@ -53,9 +52,10 @@ def test_with_a_key_for_each_job_nothing_is_done_twice(server: ValkeyServer, tmp
     kills, rng = rounds(1, 60), random.Random()
     numbers = range(kills * 300)
     with crowd(server.url, tmp_path) as it:
-        it.queue.add_many("once", numbers)
         for turn in range(kills):
-            it.progress(rng.randrange(1, 200))
+            before = it.size()
+            it.queue.add_many("once", numbers[turn * 300 : turn * 300 + 300])
+            it.progress(rng.randrange(1, 200), before)
             it.kill(turn % 2, turn % 3 == 2)
         it.finish()
         assert {int(key.name) for key in it.keys.iterdir()} == set(numbers)
@@ -102,9 +102,10 @@ def test_sigterm_drains_and_gives_back_the_rest(server: ValkeyServer, tmp_path: 
     stops, rng = rounds(1, 60), random.Random()
     numbers = range(stops * 300)
     with crowd(server.url, tmp_path) as it:
-        it.queue.add_many("slow", numbers)
         for turn in range(stops):
-            it.progress(rng.randrange(1, 100))
+            before = it.size()
+            it.queue.add_many("slow", numbers[turn * 300 : turn * 300 + 300])
+            it.progress(rng.randrange(1, 200), before)
             victim = it.workers[turn % 2]
             it.workers[turn % 2] = it.start()
             victim.signal(signal.SIGTERM)
@@ -133,9 +134,10 @@ def test_a_frozen_worker_is_refused_when_it_comes_back(server: ValkeyServer, tmp
     with crowd(server.url, tmp_path) as it:
         for turn in range(rounds(1, 20)):
             numbers = range(turn * 2000, (turn + 1) * 2000)
+            before = it.size()
             it.queue.add_many("slow", numbers[:200])
             it.queue.add_many("note", numbers[200:])
-            it.progress(50)
+            it.progress(50, before)
             frozen = it.workers[turn % 2]
             frozen.signal(signal.SIGSTOP)
             had = it.leased(frozen.pid)
