@@ -33,19 +33,22 @@ def server(fast_path: Path, tmp_path: Path) -> Iterator[ValkeyServer]:
 def test_workers_killed_at_random_instants(server: ValkeyServer, tmp_path: Path, keeper: bool) -> None:
     """``keeper``: it is killed with its worker, each time; then leases end by themselves."""
     kills, rng = (rounds(1, 100) if keeper else rounds(4, 400)), random.Random()
-    numbers, slowest, added = range(kills * 250), 0.0, 0
+    numbers, took, added = range(kills * 250), list[float](), 0
     with crowd(server.url, tmp_path) as it:
         for turn in range(kills):
             part, before = numbers[added : added + len(numbers) // kills], it.size()
             it.queue.add_many(rng.choice(["note", "plain"]), part)
             added += len(part)
             it.progress(rng.randrange(1, len(part)), before)
-            slowest = max(slowest, it.kill(turn % 2, keeper))
+            took.append(it.kill(turn % 2, keeper))
         it.finish()
-        print(f"{kills} workers killed, jobs are back after {slowest:.2f} s at most")
+        usually, longest = sorted(took)[kills // 2], max(took)
+        print(f"{kills} workers killed, jobs are back after {usually:.2f} s, {longest:.2f} s at most")
         # The keeper knows which ones ran just then: no others can have been done and not said so.
         it.verify(set(numbers), it.hit if keeper else it.number("stalled"))
-        assert slowest < (LEASE + 1 if keeper else 1.0)
+        assert longest < LEASE + 1
+        if not keeper:  # at once, unless it was just being started
+            assert usually < LEASE / 2
 
 
 def test_with_a_key_for_each_job_nothing_is_done_twice(server: ValkeyServer, tmp_path: Path) -> None:
