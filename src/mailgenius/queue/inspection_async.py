@@ -14,8 +14,8 @@ from mailgenius.queue.views import Counts, JobInfo, Page, counted, decoded, erro
 __all__ = ["Inspection"]
 
 MOST = 1000  # jobs of a page
-CALLS = 20  # to the server, for a page of one name
-LOOK = 1000  # jobs that one of them looks at
+CALLS = 100  # to the server, for a page of one name
+LOOK = 200  # jobs that one of them looks at
 
 
 class Inspection(Base):

@@ -132,7 +132,7 @@ class Outbox:
                         pause = 0.1
                         for _ in own.notifies(timeout=LOOK, stop_after=1):
                             pass
-                        own.execute("select 1")  # is it still there?
+                        own.execute("listen mailgenius_outbox")  # once more: is the connection still there?
             except (MailgeniusError, psycopg.Error, OSError) as error:
                 if self._on_error is not None:
                     self._on_error(error)

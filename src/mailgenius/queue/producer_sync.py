@@ -20,7 +20,7 @@ from mailgenius.queue.step import Step, StepLike
 __all__ = ["Producer"]
 
 PART = 2000  # jobs of add_many in one call: the server does nothing else meanwhile
-WRITTEN = 200  # jobs of a row of the outbox
+WRITTEN = 50  # jobs of a row of the outbox, which one call adds
 _encode = msgspec.msgpack.Encoder().encode
 
 

@@ -32,7 +32,6 @@ from mailgenius.rt import aio as rt
 __all__ = ["Sending"]
 
 TOGETHER = 512  # jobs of concurrent add() in one call
-PART = 2000  # jobs of add_many in one call: the server does nothing else meanwhile
 REMEMBERED = 600_000  # milliseconds that the server knows what it answered a producer
 BATCH_REMEMBERED = 86_400_000  # and a batch with a name
 _FIRST, _LONGEST = 0.005, 0.5  # seconds between two tries
