@@ -149,7 +149,7 @@ def memory(redis: Redis) -> int:
 
 
 def requests(redis: Redis) -> int:
-    """What clients have sent so far. (``total_commands_processed`` has the commands inside of scripts too.)"""
+    """What clients have sent so far, by the reads that brought it; the commands that scripts call do not count."""
     return int(info(redis, "stats")["total_reads_processed"])
 
 

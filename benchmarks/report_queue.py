@@ -21,7 +21,7 @@ COLUMNS = {
     "server µs a job": "queue_work/{}: server",
     "idle p50 ms": "queue_idle/{}: p50",
     "p99 ms": "queue_idle/{}: p99",
-    "commands/s": "queue_idle/{}: commands",
+    "requests/s": "queue_idle/{}: requests",
     "bytes a job": "queue_server/a waiting job, {}",
 }
 LOCK = Path(__file__).parent / "peers" / "node" / "package-lock.json"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from . import Options
 
 SCENARIO = "queue_idle"
-JOBS, OURS_JOBS = 200, 1000
+JOBS, OURS_JOBS = 100, 1000
 
 
 def measure(room: Room | None, options: Options, results: Results) -> None:
@@ -31,7 +31,7 @@ def measure(room: Room | None, options: Options, results: Results) -> None:
             runs = options.runs if way.module.startswith(OURS.module) else 1
             jobs = OURS_JOBS if way.module.startswith(OURS.module) and not options.quick else JOBS
             found = [_idle(way, url, folder, jobs, 10.0 if way is OURS else 3.0) for _ in range(runs)]
-            for n, (what, unit) in enumerate((("p50", "ms"), ("p99", "ms"), ("commands", "/s"))):
+            for n, (what, unit) in enumerate((("p50", "ms"), ("p99", "ms"), ("requests", "/s"))):
                 results.put(f"{SCENARIO}/{way.name}: {what}", [run[n] for run in found], unit, command=command)
             options.say(f"{SCENARIO}: {way.name}")
 

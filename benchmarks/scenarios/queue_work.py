@@ -24,17 +24,26 @@ def measure(room: Room | None, options: Options, results: Results) -> None:
 
 
 def race(
-    scenario: str, ways: list[Way], options: Options, results: Results, *, processes: int = 1, distance: int = 0
+    scenario: str,
+    ways: list[Way],
+    options: Options,
+    results: Results,
+    *,
+    processes: tuple[int, ...] = (1,),
+    distance: int = 0,
 ) -> None:
-    """``distance``: microseconds from workers to the server and back."""
+    """``processes``: more numbers than one are for ours alone, and told apart by it. ``distance``: microseconds from
+    workers to the server and back."""
     rates: dict[str, list[float]] = {}
     cpus: dict[str, list[float]] = {}
     with queues.server() as (url, folder), queues.far(url, distance) as through:
         for turn in range(options.runs):
             for way in ways:
-                done = queues.work(way, url, folder, queues.jobs(way, options), processes, through=through)
-                rates.setdefault(way.name, []).append(done.rate)
-                cpus.setdefault(way.name, []).append((done.added_cpu + done.worked_cpu) * 1e6)
+                for count in processes[: 1 if way.package else None]:
+                    done = queues.work(way, url, folder, queues.jobs(way, options), count, through=through)
+                    name = way.name if count == processes[0] else f"{way.name}, {count} process"
+                    rates.setdefault(name, []).append(done.rate)
+                    cpus.setdefault(name, []).append((done.added_cpu + done.worked_cpu) * 1e6)
             options.say(f"{scenario}: turn {turn + 1} of {options.runs}")
     command = options.command(scenario)
     for name in rates:

@@ -18,7 +18,7 @@ from mailgenius.queue.step import Step, StepLike
 
 __all__ = ["Producer"]
 
-PART = 2000  # jobs of add_many in one call: the server does nothing else meanwhile
+PART = 1000  # jobs of add_many in one call: the server does nothing else meanwhile
 WRITTEN = 50  # jobs of a row of the outbox, which one call adds
 _encode = msgspec.msgpack.Encoder().encode
 
