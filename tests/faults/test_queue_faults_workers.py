@@ -111,6 +111,7 @@ def test_sigterm_drains_and_gives_back_the_rest(server: ValkeyServer, tmp_path: 
             it.progress(rng.randrange(1, 200), before)
             victim = it.workers[turn % 2]
             it.workers[turn % 2] = it.start()
+            wait_until(victim.keeper)  # before it has one, the signal would end it like any program
             victim.signal(signal.SIGTERM)
             assert victim.ended() == 0
             assert it.leased(victim.pid) == it.leased(None) == 0  # at once
