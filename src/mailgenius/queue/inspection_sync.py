@@ -15,7 +15,7 @@ from mailgenius.queue.views import Counts, JobInfo, Page, counted, decoded, erro
 __all__ = ["Inspection"]
 
 MOST = 1000  # jobs of a page
-CALLS = 100  # to the server, for a page of one name
+CALLS = 100  # to the server, for a page
 LOOK = 200  # jobs that one of them looks at
 
 
@@ -61,7 +61,7 @@ class Inspection(Base):
             for at in range(1, len(reply), 4):
                 id, frame, time, worker = reply[at : at + 4]
                 jobs.append(info(id.decode(), state, frame, time, worker=worker.decode()))
-            if after is None or len(jobs) == limit or not name:
+            if after is None or len(jobs) == limit:
                 break
         if state == "failed" and jobs:
             errors = self.redis.call("HMGET", self.prefix + "errors", *(job.id for job in jobs))
