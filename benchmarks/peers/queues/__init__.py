@@ -42,8 +42,8 @@ def payload(n: int) -> dict[str, Any]:
     return {"n": n, "text": TEXT}
 
 
-OURS = Way("mailgenius", "ours", "", 300_000, setup="async handler", bulk=True)
-OURS_THREADS = Way("mailgenius, plain def", "ours_threads", "", 300_000, setup="handler in threads", bulk=True)
+OURS = Way("mailgenius", "ours", "", 1_000_000, setup="async handler", bulk=True)
+OURS_THREADS = Way("mailgenius, plain def", "ours_threads", "", 1_000_000, setup="handler in threads", bulk=True)
 BULL = Way("Bull", "bull", "bull", 20_000, True, "concurrency 100, the last 100 done jobs kept", bulk=True)
 BULLMQ = Way("BullMQ", "bullmq", "bullmq", 20_000, True, "concurrency 100, the last 100 done jobs kept", bulk=True)
 RIVALS = [
