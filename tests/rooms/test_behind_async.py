@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
+import msgspec
 import pytest
 
 from mailgenius.cache import AsyncFlusher, AsyncWriteBehind, Item, Region
@@ -45,6 +46,10 @@ class Table:
 
 def behind(redis: AsyncRedis, **more: Any) -> AsyncWriteBehind:
     return AsyncWriteBehind(redis, REGION, unsafe=True, **more)
+
+
+def meta(key: Any) -> bytes:
+    return msgspec.msgpack.encode((key, None, False, 1000))
 
 
 async def until(true: Any, seconds: float = 10.0) -> None:
@@ -120,8 +125,8 @@ async def test_writes_become_one_beyond_a_batch(redis_server: ValkeyServer) -> N
             await own.flush(10)
             counts = flusher.metrics()
     assert table.values == {n: b"%d" % (270 + n) for n in range(30)}
-    assert table.calls == [20, 10, 20, 10]  # 200 entries, and then 100
-    assert (counts.entries, counts.written, counts.batches) == (300, 60, 4)
+    assert table.calls == [20, 10]  # after 200 entries, with the values of now: the other 100 have nothing new
+    assert (counts.entries, counts.written, counts.batches) == (300, 30, 2)
 
 
 async def test_more_names_than_are_struck_off_at_a_time(redis_server: ValkeyServer) -> None:
@@ -339,7 +344,7 @@ async def test_versions_grow_whatever_the_clock_does(redis_versions: ValkeyServe
         own = behind(redis)
         log = names("lead").log
         # As if the server's clock had been far ahead, and the second part of the id is about to outgrow its bits.
-        await redis.call("XADD", log, f"8000000000000-{(1 << 20) - 3}", "n", "x", "m", "", "v", "")
+        await redis.call("XADD", log, f"8000000000000-{(1 << 20) - 3}", "0", "x")
         versions = [await own.put("a", b"%d" % n) for n in range(5)]
         assert versions == sorted(set(versions))
         assert versions[0] > version_of(b"8000000000000-%d" % ((1 << 20) - 3))
@@ -361,8 +366,8 @@ async def test_versions_are_lifted_above_those_of_the_database(redis_versions: V
     table.rows["a"] = (version_of(b"8000000000000-5"), b"old")
     async with AsyncRedis(redis_versions.url) as redis:
         own = behind(redis)
-        for n in range(2500):
-            await own.put("b" if n % 2 else "a", b"%d" % n)
+        for n in range(0, 2500, 50):
+            await own._send([(f"lead:{key}", meta(key), b"%d" % (n + i)) for i in range(50) for key in "ab"[i % 2]])
         async with AsyncFlusher(redis, REGION, table, **QUICK):
             await own.flush(20)
             assert table.values == {"a": b"2498", "b": b"2499"}
@@ -370,6 +375,54 @@ async def test_versions_are_lifted_above_those_of_the_database(redis_versions: V
             await own.flush(20)
         assert table.values["a"] == b"last"
         assert (await own.pending()).keys == 0
+
+
+async def test_writes_of_one_script_have_versions_of_their_own(redis_versions: ValkeyServer) -> None:
+    """In the order in which they came, also where their ids would outgrow what a version keeps of them."""
+    table = Table()
+    async with AsyncRedis(redis_versions.url) as redis:
+        own = behind(redis, maxlen=130)
+        await redis.call("XADD", names("lead").log, f"8000000000000-{(1 << 20) - 3}", "0", "x")
+        await redis.call("INCR", names("lead").count)
+        batch = [("lead:a", meta("a"), b"%d" % n) if n % 2 else (f"lead:{n}", meta(n), b"%d" % n) for n in range(50)]
+        first = await own._send(batch)
+        second = await own._send(batch)
+        assert first + second == sorted({*first, *second})
+        assert (await own.pending()).writes == 101
+        third = await own._send(batch)  # the bound counts writes, not entries
+        assert [version > 0 for version in third] == [True] * 29 + [False] * 21
+        assert third[0] > second[-1]
+        assert third[28] < 1 << 63
+        assert (await own.pending()).writes == 130
+        async with AsyncFlusher(redis, REGION, table.write, **QUICK) as flusher:
+            await own.flush(10)
+            assert flusher.metrics().entries == 130
+        assert table.rows["a"] == (third[27], b"27")
+        assert table.rows[28] == (third[28], b"28")
+        assert table.rows[48] == (second[48], b"48")
+        waiting = await own.pending()
+        assert (waiting.writes, waiting.keys) == (0, 0)
+
+
+async def test_a_value_that_somebody_deleted_is_a_dead_letter(redis_server: ValkeyServer) -> None:
+    table = Table()
+    async with AsyncRedis(redis_server.url) as redis:
+        own = behind(redis)
+        await own.put("a", b"1")
+        await own.put("b", b"2")
+        await own.delete("c", b"none")
+        await redis.call("DEL", "lead:a", "lead:c")
+        async with AsyncFlusher(redis, REGION, table.write, **QUICK):
+            await own.flush(10)
+            assert table.values == {"b": b"2", "c": None}
+            letters = await own.dead()
+            assert [(letter.key, letter.attempts, letter.data) for letter in letters] == [("a", 0, b"")]
+            assert letters[0].error.startswith("LookupError: somebody deleted the cached value")
+            assert await own.replay() == 0
+            await own.put("a", b"3")
+            await own.flush(10)
+            assert await own.dead() == []
+    assert table.values["a"] == b"3"
 
 
 async def test_unsafe_servers_are_refused(redis_versions: ValkeyServer) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any
 
+import msgspec
 import pytest
 
 from mailgenius.cache import Flusher, Item, Region, WriteBehind
@@ -46,6 +47,10 @@ class Table:
 
 def behind(redis: Redis, **more: Any) -> WriteBehind:
     return WriteBehind(redis, REGION, unsafe=True, **more)
+
+
+def meta(key: Any) -> bytes:
+    return msgspec.msgpack.encode((key, None, False, 1000))
 
 
 def until(true: Any, seconds: float = 10.0) -> None:
@@ -121,8 +126,8 @@ def test_writes_become_one_beyond_a_batch(redis_server: ValkeyServer) -> None:
             own.flush(10)
             counts = flusher.metrics()
     assert table.values == {n: b"%d" % (270 + n) for n in range(30)}
-    assert table.calls == [20, 10, 20, 10]  # 200 entries, and then 100
-    assert (counts.entries, counts.written, counts.batches) == (300, 60, 4)
+    assert table.calls == [20, 10]  # after 200 entries, with the values of now: the other 100 have nothing new
+    assert (counts.entries, counts.written, counts.batches) == (300, 30, 2)
 
 
 def test_more_names_than_are_struck_off_at_a_time(redis_server: ValkeyServer) -> None:
@@ -340,7 +345,7 @@ def test_versions_grow_whatever_the_clock_does(redis_versions: ValkeyServer) -> 
         own = behind(redis)
         log = names("lead").log
         # As if the server's clock had been far ahead, and the second part of the id is about to outgrow its bits.
-        redis.call("XADD", log, f"8000000000000-{(1 << 20) - 3}", "n", "x", "m", "", "v", "")
+        redis.call("XADD", log, f"8000000000000-{(1 << 20) - 3}", "0", "x")
         versions = [own.put("a", b"%d" % n) for n in range(5)]
         assert versions == sorted(set(versions))
         assert versions[0] > version_of(b"8000000000000-%d" % ((1 << 20) - 3))
@@ -362,8 +367,8 @@ def test_versions_are_lifted_above_those_of_the_database(redis_versions: ValkeyS
     table.rows["a"] = (version_of(b"8000000000000-5"), b"old")
     with Redis(redis_versions.url) as redis:
         own = behind(redis)
-        for n in range(2500):
-            own.put("b" if n % 2 else "a", b"%d" % n)
+        for n in range(0, 2500, 50):
+            own._send([(f"lead:{key}", meta(key), b"%d" % (n + i)) for i in range(50) for key in "ab"[i % 2]])
         with Flusher(redis, REGION, table, **QUICK):
             own.flush(20)
             assert table.values == {"a": b"2498", "b": b"2499"}
@@ -371,6 +376,54 @@ def test_versions_are_lifted_above_those_of_the_database(redis_versions: ValkeyS
             own.flush(20)
         assert table.values["a"] == b"last"
         assert (own.pending()).keys == 0
+
+
+def test_writes_of_one_script_have_versions_of_their_own(redis_versions: ValkeyServer) -> None:
+    """In the order in which they came, also where their ids would outgrow what a version keeps of them."""
+    table = Table()
+    with Redis(redis_versions.url) as redis:
+        own = behind(redis, maxlen=130)
+        redis.call("XADD", names("lead").log, f"8000000000000-{(1 << 20) - 3}", "0", "x")
+        redis.call("INCR", names("lead").count)
+        batch = [("lead:a", meta("a"), b"%d" % n) if n % 2 else (f"lead:{n}", meta(n), b"%d" % n) for n in range(50)]
+        first = own._send(batch)
+        second = own._send(batch)
+        assert first + second == sorted({*first, *second})
+        assert (own.pending()).writes == 101
+        third = own._send(batch)  # the bound counts writes, not entries
+        assert [version > 0 for version in third] == [True] * 29 + [False] * 21
+        assert third[0] > second[-1]
+        assert third[28] < 1 << 63
+        assert (own.pending()).writes == 130
+        with Flusher(redis, REGION, table.write, **QUICK) as flusher:
+            own.flush(10)
+            assert flusher.metrics().entries == 130
+        assert table.rows["a"] == (third[27], b"27")
+        assert table.rows[28] == (third[28], b"28")
+        assert table.rows[48] == (second[48], b"48")
+        waiting = own.pending()
+        assert (waiting.writes, waiting.keys) == (0, 0)
+
+
+def test_a_value_that_somebody_deleted_is_a_dead_letter(redis_server: ValkeyServer) -> None:
+    table = Table()
+    with Redis(redis_server.url) as redis:
+        own = behind(redis)
+        own.put("a", b"1")
+        own.put("b", b"2")
+        own.delete("c", b"none")
+        redis.call("DEL", "lead:a", "lead:c")
+        with Flusher(redis, REGION, table.write, **QUICK):
+            own.flush(10)
+            assert table.values == {"b": b"2", "c": None}
+            letters = own.dead()
+            assert [(letter.key, letter.attempts, letter.data) for letter in letters] == [("a", 0, b"")]
+            assert letters[0].error.startswith("LookupError: somebody deleted the cached value")
+            assert own.replay() == 0
+            own.put("a", b"3")
+            own.flush(10)
+            assert own.dead() == []
+    assert table.values["a"] == b"3"
 
 
 def test_unsafe_servers_are_refused(redis_versions: ValkeyServer) -> None:

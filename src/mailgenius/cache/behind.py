@@ -1,8 +1,9 @@
 """What write-behind decides: names on the server, versions, which writes count, whose fault an error is. Pure.
 
 Invariants:
-- The version of a write is the id of its entry in the region's stream, as one number. It grows with every write, whatever
-  the clock does, for as long as the stream is there (the server keeps the last id with it).
+- The version of a write is its id as one number: that of its entry in the region's stream, or one of those that the stream
+  leaves out behind it, for further writes of the same entry. It grows with every write, whatever the clock does, for as
+  long as the stream is there (the server keeps the last id with it).
 - Of several writes of one value, the one with the highest version counts.
 """
 
@@ -22,11 +23,13 @@ __all__ = [
     "Meta",
     "Names",
     "Pending",
-    "entries",
     "id_of",
+    "latest",
     "names",
+    "names_in",
     "transient",
     "version_of",
+    "waiting",
 ]
 
 _SEQUENCE = 20  # bits of an id's second part that a version keeps; the first part has 43 left, until the year 2248
@@ -45,7 +48,8 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class DeadLetter(msgspec.Struct, frozen=True):
-    """A write that the writer does not take. ``data``: the value as it was stored."""
+    """A write that the writer does not take. ``data``: the value as it was stored; empty if somebody
+    had deleted it, and ``attempts`` is 0 then."""
 
     name: str  # of the cached value
     key: Key
@@ -68,7 +72,7 @@ class Pending(msgspec.Struct, frozen=True):
 
 
 class Meta(msgspec.Struct, frozen=True, array_like=True):
-    """What stands beside the value in the stream."""
+    """What the flusher needs to know beside the value."""
 
     key: str | int | tuple[str | int, ...]
     tenant: str | int | None
@@ -77,12 +81,19 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One entry of the stream."""
+    """The latest write of a value that is pending."""
 
-    id: bytes
     name: bytes
-    meta: bytes
-    data: bytes
+    mark: bytes  # id of the write, a space, a Meta: as the server has it
+    data: bytes | None  # None if somebody has deleted the value
+
+    @property
+    def version(self) -> int:
+        return version_of(self.mark.partition(b" ")[0])
+
+    @property
+    def meta(self) -> bytes:
+        return self.mark.partition(b" ")[2]
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -95,18 +106,21 @@ class Names(msgspec.Struct, frozen=True):
     lifted: str
     hurry: str
     synced: str
+    count: str
     producer: str  # with the producer's own name behind it
 
 
 def names(region: str) -> Names:
     start = f"mg:behind:{{{region}}}:"
-    return Names(*(start + part for part in ("log", "open", "dead", "lease", "lifted", "hurry", "synced", "producer:")))
+    return Names(
+        *(start + part for part in ("log", "open", "dead", "lease", "lifted", "hurry", "synced", "count", "producer:"))
+    )
 
 
 def version_of(id: bytes) -> int:
     """1700000000000-5 as a number."""
     ms, _, sequence = id.partition(b"-")
-    return (int(ms) << _SEQUENCE) | int(sequence)
+    return (int(ms) << _SEQUENCE) + int(sequence)
 
 
 def id_of(version: int) -> str:
@@ -114,9 +128,20 @@ def id_of(version: int) -> str:
     return f"{version >> _SEQUENCE}-{version & _MASK}"
 
 
-def entries(reply: Iterable[Sequence[Any]]) -> list[Entry]:
-    """Of a reply to XRANGE."""
-    return [Entry(id, fields[1], fields[3], fields[5]) for id, fields in reply]
+def names_in(fields: Sequence[bytes]) -> Sequence[bytes]:
+    """Those that an entry of the stream has, one for each write."""
+    return fields[1:] if fields[-1] else fields[1:-1]
+
+
+def waiting(oldest: Sequence[Sequence[Any]], count: bytes | None) -> int:
+    """How many writes wait: what the stream begins with, how many were ever accepted."""
+    return max(1, int(count or 0) - int(oldest[0][1][0])) if oldest else 0
+
+
+def latest(names: Iterable[bytes], marks: Iterable[bytes | None], values: Iterable[bytes | None]) -> list[Entry]:
+    """Of these names, those that are pending."""
+    found = zip(names, marks, values, strict=True)
+    return [Entry(name, mark, data) for name, mark, data in found if mark is not None]
 
 
 _UNAVAILABLE = frozenset({"DatabaseUnavailable", "QueryTimeout", "RedisUnavailable", "OSError"})

@@ -8,8 +8,9 @@ Invariants:
   entries off the stream; what it still writes has older versions, which the writer is to refuse.
 - An error that is no item's fault stops the region until it is over. One that is stops nobody else: the batch is halved
   until the item is found, tried again, and set aside.
+- The value of an item and its version are read in one step, so they belong together.
 
-Limits: the entries of ten batches are in memory.
+Limits: the names of ten batches and the values of one are in memory.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any, Protocol, Self
 
 import msgspec
 
-from mailgenius.cache.behind import DeadLetter, Entry, Item, Meta, entries, id_of, names, transient, version_of
+from mailgenius.cache.behind import DeadLetter, Entry, Item, Meta, id_of, latest, names, names_in, transient
 from mailgenius.cache.policy import Region
 from mailgenius.errors import ConfigError, RedisRefused, RedisUnavailable
 from mailgenius.link import Redis
@@ -36,7 +37,8 @@ LUA = Path(__file__).parent / "lua"
 LEASE = 5.0
 _TICK = 0.1  # seconds between two looks of the active one
 _DEEP = 10  # batches that are read before the first is written: what was written again and again becomes one
-_PIECE = 1000  # entries read, and names struck off, at a time: the server does nothing else meanwhile
+_PIECE = 1000  # values read, and names struck off, at a time: the server does nothing else meanwhile
+_ENTRIES = 100  # read at a time; each has up to 50 names
 _FIRST, _LONGEST = 0.05, 2.0  # seconds of pause after a failure
 _ALLOW_OOM = "#!lua flags=allow-oom\n"  # known since Redis 7.0
 _meta = msgspec.msgpack.Decoder(Meta).decode
@@ -53,7 +55,7 @@ class FlusherMetrics(msgspec.Struct, frozen=True):
     """``active``: it has the lease; ``last_error`` of the writer or of Redis. Counts are since it was made."""
 
     active: bool
-    entries: int  # taken off the stream
+    entries: int  # writes taken off the stream
     written: int  # of these, given to the writer with success; the rest was superseded, or is dead
     batches: int  # calls of the writer that succeeded
     dead: int
@@ -104,7 +106,8 @@ class Flusher:
         self._writer, self._decode = writer, decode
         self._batch, self._every, self._attempts, self._lease = batch, every, attempts, lease
         self._is_transient, self._on_error = is_transient, on_error
-        self._names = names(region.name)
+        own = self._names = names(region.name)
+        self._looked = (own.lease, own.lifted, own.log, own.hurry, own.count)
         self._token = secrets.token_hex(16)
         self._scripts = {
             name: [redis.script((LUA / f"behind_{name}.lua").read_text("utf-8"))] for name in ("turn", "ack", "lift")
@@ -168,17 +171,16 @@ class Flusher:
         if self._until:
             self._until = 0.0
             try:
-                self._run("turn", [self._names.lease, self._names.lifted, self._names.log, self._names.hurry], [0])
+                self._run("turn", self._looked, [0])
             except (RedisUnavailable, RedisRefused) as error:  # then it runs out
                 self._failed(error)
 
     # -- the lease -----------------------------------------------------------------------------------------------
 
     def _turn(self) -> tuple[bool, int, bool] | None:
-        """Takes the lease, or keeps it. None: another one has it. Else: are versions right, entries, does somebody wait?"""
+        """Takes the lease, or keeps it. None: another one has it. Else: are versions right, writes, does somebody wait?"""
         began = monotonic()
-        own = self._names
-        reply = self._run("turn", [own.lease, own.lifted, own.log, own.hurry], [round(self._lease * 1000)])
+        reply = self._run("turn", self._looked, [round(self._lease * 1000)])
         if not reply[0]:
             self._until = 0.0
             return None
@@ -218,9 +220,9 @@ class Flusher:
             self._lift()
         while True:
             self._still()
-            latest, last, count = self._read()
+            written, last, count = self._read()
             if last is not None:
-                self._settle(latest, last)
+                self._settle(written, last)
                 self._entries += count
             if count < self._batch * _DEEP:  # what came meanwhile has time to be written again
                 return
@@ -232,53 +234,71 @@ class Flusher:
         own = self._names
         self._run("lift", [own.lease, own.log, own.open, own.lifted], [id_of(version + 1)])
 
-    def _read(self) -> tuple[list[Entry], bytes | None, int]:
-        """The latest entry of each value, of the oldest part of the stream; the last id of that part, how many it has."""
-        latest: dict[bytes, Sequence[Any]] = {}
+    def _read(self) -> tuple[list[bytes], bytes | None, int]:
+        """What was written in the oldest part of the stream, each name once; the part's last id, how many writes it has."""
+        written: dict[bytes, None] = {}
         start: Any = "-"
         last, count, most = None, 0, self._batch * _DEEP
         while count < most:
-            piece = min(_PIECE, most - count)
+            piece = min(_ENTRIES, most - count)
             found = self._call("XRANGE", self._names.log, start, "+", "COUNT", piece)
-            for entry in found:
-                latest[entry[1][1]] = entry
-            count += len(found)
+            for _, fields in found:
+                some = names_in(fields)
+                written.update(dict.fromkeys(some))
+                count += len(some)
             if found:
                 last = found[-1][0]
                 start = b"(" + last
             if len(found) < piece:
                 break
-        return entries(latest.values()), last, count
+        return list(written), last, count
 
-    def _settle(self, latest: list[Entry], last: bytes) -> None:
-        """Writes entries and takes all up to ``last`` off the stream."""
-        for at in range(0, len(latest), self._batch):
-            some = latest[at : at + self._batch]
+    def _latest(self, written: list[bytes]) -> list[Entry]:
+        """Those that are pending, with their values of now."""
+        found: list[Entry] = []
+        for at in range(0, len(written), _PIECE):
+            piece = written[at : at + _PIECE]
+            found += latest(
+                piece, *self._redis.calls([("HMGET", self._names.open, *piece), ("MGET", *piece)], atomic=True)
+            )
+        return found
+
+    def _settle(self, written: list[bytes], last: bytes) -> None:
+        """Writes values and takes all entries up to ``last`` off the stream. What is written meanwhile has a later one."""
+        for at in range(0, len(written), self._batch):
+            some = self._latest(written[at : at + self._batch])
             lives, dead = self._put(some)
-            for begin in range(0, len(some), _PIECE):
+            end = at + self._batch >= len(written)
+            for begin in range(0, len(some) or 1, _PIECE):
                 piece = some[begin : begin + _PIECE]
-                whole = at + begin + len(piece) == len(latest)
-                self._strike(piece, lives, dead, last if whole else b"")
+                whole = end and begin + _PIECE >= len(some)
+                if piece or whole:
+                    self._strike(piece, lives, dead, last if whole else b"")
             self._written += len(some) - len(dead)
             self._dead += len(dead)
 
     def _put(self, some: list[Entry]) -> tuple[dict[bytes, int], dict[bytes, DeadLetter]]:
         """Writes a batch; by name: how long values may live, and what could not be written."""
         work: list[tuple[Entry, Item]] = []
-        lives: dict[bytes, int] = {}
+        decode, lives = self._decode, dict[bytes, int]()
         dead: dict[bytes, DeadLetter] = {}
         for entry in some:
             meta = _meta(entry.meta)
             lives[entry.name] = meta.live
-            version = version_of(entry.id)
-            try:
-                value = None if meta.deleted else self._value(entry)
-            except Exception as error:
-                dead[entry.name] = _letter(entry, meta, version, error, 1)
-                continue
-            work.append((entry, Item(meta.key, value, meta.deleted, version, meta.tenant)))
+            value = None
+            if not meta.deleted:
+                if entry.data is None:
+                    gone = LookupError("somebody deleted the cached value before it was written to the database")
+                    dead[entry.name] = _letter(entry, meta, gone, 0)
+                    continue
+                try:
+                    value = entry.data if decode is None else decode(entry.name.decode(), entry.data)
+                except Exception as error:
+                    dead[entry.name] = _letter(entry, meta, error, 1)
+                    continue
+            work.append((entry, Item(meta.key, value, meta.deleted, entry.version, meta.tenant)))
         for entry, why, attempts in self._write(work):
-            dead[entry.name] = _letter(entry, _meta(entry.meta), version_of(entry.id), why, attempts)
+            dead[entry.name] = _letter(entry, _meta(entry.meta), why, attempts)
         return lives, dead
 
     def _strike(self, some: list[Entry], lives: dict[bytes, int], dead: dict[bytes, DeadLetter], last: bytes) -> None:
@@ -287,13 +307,10 @@ class Flusher:
         args: list[Any] = [last]
         for entry in some:
             letter = dead.get(entry.name)
-            args += (entry.id, lives[entry.name], b"" if letter is None else _pack(letter))
+            args += (entry.mark, lives[entry.name], b"" if letter is None else _pack(letter))
         if not self._run("ack", [own.lease, own.log, own.open, own.dead, *(e.name for e in some)], args):
             self._until = 0.0
             raise _Leave
-
-    def _value(self, entry: Entry) -> Any:
-        return entry.data if self._decode is None else self._decode(entry.name.decode(), entry.data)
 
     def _write(self, work: list[tuple[Entry, Item]]) -> list[tuple[Entry, BaseException, int]]:
         """Those that cannot be written, each with the last error and how often it was tried by itself."""
@@ -350,14 +367,14 @@ class Flusher:
         )
 
 
-def _letter(entry: Entry, meta: Meta, version: int, error: BaseException, attempts: int) -> DeadLetter:
+def _letter(entry: Entry, meta: Meta, error: BaseException, attempts: int) -> DeadLetter:
     return DeadLetter(
         name=entry.name.decode(),
         key=meta.key,
         tenant=meta.tenant,
         deleted=meta.deleted,
-        version=version,
+        version=entry.version,
         error=f"{type(error).__name__}: {error}",
         attempts=attempts,
-        data=entry.data,
+        data=entry.data or b"",
     )

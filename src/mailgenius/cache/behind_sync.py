@@ -1,9 +1,9 @@
 # Made from behind_async.py by `python -m tools.twin`: edit that one.
-"""Write-behind, the application's side: a write is in the region's stream and in the cache, or refused.
+"""Write-behind, the application's side: a write is in the cache and in the region's stream, or refused.
 
 Invariants:
-- ``put`` returns once the server has the write in its stream and in the cache, both in one step; or it raises, and says
-  whether that may have happened all the same.
+- ``put`` returns once the server has the value in the cache and its name in the stream, both in one step; or it raises,
+  and says whether that may have happened all the same.
 - What a caller has given up is not carried out after what he writes next, however late the network brings it: each loss
   raises the producer's epoch, and the server refuses attempts of older ones.
 - Writes of one value are in the stream in the order in which they were accepted.
@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 
-from mailgenius.cache.behind import DeadLetter, Pending, names, version_of
+from mailgenius.cache.behind import DeadLetter, Pending, names, version_of, waiting
 from mailgenius.cache.keys import Key
 from mailgenius.cache.policy import Region
 from mailgenius.errors import (
@@ -39,7 +39,7 @@ from mailgenius.rt import threads as rt
 __all__ = ["WriteBehind"]
 
 MAXLEN = 100_000
-MOST = 50  # writes of one script: the server does nothing else meanwhile
+MOST = 50  # writes of one script, which knows this number: the server does nothing else meanwhile
 LUA = Path(__file__).parent / "lua"
 _FIRST, _LONGEST = 0.005, 0.1  # seconds between two looks
 _pack = msgspec.msgpack.Encoder().encode
@@ -77,8 +77,13 @@ class WriteBehind:
         self._maxlen, self._timeout, self._durable, self._unsafe = maxlen, timeout, durable, unsafe
         self._attempt = redis.settings.timeout  # seconds of one try
         self._put, self._replay = redis.script(LUA / "behind_put.lua"), redis.script(LUA / "behind_replay.lua")
-        self._keys = (self.names.log, self.names.open, self.names.producer + secrets.token_hex(8))
-        self._together: rt.Together[bytes] = rt.Together(self._send, MOST)
+        self._keys = (
+            self.names.log,
+            self.names.open,
+            self.names.producer + secrets.token_hex(8),
+            self.names.count,
+        )
+        self._together: rt.Together[int] = rt.Together(self._send, MOST)
         self._epoch = 0
         self._live = round(region.ttl * 1000)
         self._namers: dict[str | int | None, Callable[[Key], str]] = {}
@@ -153,7 +158,7 @@ class WriteBehind:
                 if reply:
                     if self._durable:
                         self._disk.synced(server, began + seconds)
-                    return version_of(reply)
+                    return reply
             except RedisUnavailable as error:
                 unknown = unknown or reply is not None or isinstance(error, RedisTimeout | RedisOutcomeUnknown)
                 if not unknown:
@@ -170,8 +175,8 @@ class WriteBehind:
             rt.sleep(min(left, random.uniform(pause / 2, pause)))  # noqa: S311 - so that not all come at once
             pause = min(2 * pause, _LONGEST)
 
-    def _send(self, writes: list[tuple[str, bytes, bytes]]) -> list[bytes]:
-        """Gives writes to the server, all at once; the ids of their entries."""
+    def _send(self, writes: list[tuple[str, bytes, bytes]]) -> list[int]:
+        """Gives writes to the server, all at once; their versions, 0 for those that found no room."""
         while True:
             epoch = self._epoch
             keys = [*self._keys]
@@ -187,8 +192,9 @@ class WriteBehind:
                 self._give_up(epoch)
                 raise
             if reply != -1:
-                ids: list[bytes] = reply
-                return ids
+                id, taken = reply
+                first = version_of(id) if taken else 0
+                return [*range(first, first + taken), *[0] * (len(writes) - taken)]
             self._give_up(epoch)  # it came after an attempt of a later epoch
 
     def _give_up(self, epoch: int) -> None:
@@ -201,16 +207,16 @@ class WriteBehind:
     def pending(self) -> Pending:
         """What waits for the database, and what cannot be written."""
         own = self.names
-        writes, keys, dead, first = self._redis.calls(
+        first, count, keys, dead = self._redis.calls(
             [
-                ("XLEN", own.log),
+                ("XRANGE", own.log, "-", "+", "COUNT", 1),
+                ("GET", own.count),
                 ("HLEN", own.open),
                 ("HLEN", own.dead),
-                ("XRANGE", own.log, "-", "+", "COUNT", 1),
             ]
         )
         since = int(first[0][0].partition(b"-")[0]) / 1000 if first else None
-        return Pending(writes, keys, dead, since)
+        return Pending(waiting(first, count), keys, dead, since)
 
     def flush(self, timeout: float = 30.0) -> None:
         """Waits until everything that was accepted before this call is in the database, or is a dead letter. Raises
@@ -229,9 +235,9 @@ class WriteBehind:
                 return
             left = deadline - monotonic()
             if left <= 0:
-                waiting = self.pending()
+                left_over = self.pending()
                 raise FlushTimeout(
-                    f"After {timeout:g} s {waiting.writes:,} writes of region {self.region.name!r} still wait for the"
+                    f"After {timeout:g} s {left_over.writes:,} writes of region {self.region.name!r} still wait for the"
                     " database. Is a flusher running, and does the database keep up?"
                 )
             rt.sleep(min(pause, left))
@@ -246,8 +252,8 @@ class WriteBehind:
 
     def replay(self, letters: Iterable[DeadLetter] | None = None) -> int:
         """Gives dead letters (all of them if left out) to the writer once more; how many. One whose value was written since
-        is dropped: the later write counts."""
-        chosen = list(self.dead() if letters is None else letters)
+        is dropped: the later write counts. One whose value is gone (``attempts`` is 0) stays."""
+        chosen = [letter for letter in (self.dead() if letters is None else letters) if letter.attempts]
         count = 0
         for at in range(0, len(chosen), 500):
             part = chosen[at : at + 500]
@@ -256,7 +262,7 @@ class WriteBehind:
             for letter in part:
                 args += [_pack((letter.key, letter.tenant, letter.deleted, self._live)), letter.data]
             own = self.names
-            count += self._replay([own.log, own.open, own.dead, *keys], args)
+            count += self._replay([own.log, own.open, own.dead, own.count, *keys], args)
         return count
 
     def discard(self, letters: Iterable[DeadLetter]) -> int:

@@ -2,17 +2,17 @@
 -- KEYS  1 lease   2 stream   3 hash of pending names   4 hash of dead letters, by name   5.. names of the values
 -- ARGV  1 the flusher's token   2 id of the last entry that is done, empty if more names of the same entries come
 --       then three for each name:
---       id of its entry; milliseconds that the cached value may live from now; the dead letter, empty if it was written
+--       what KEYS[3] said of it; milliseconds that the cached value may live from now; the dead letter, empty if it was written
 -- Gives 1; 0 if the lease is another one's, and nothing is changed.
 -- Unless there are dead letters, nothing here needs memory: a full server can be emptied.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 local names, written = {}, {}
 for i = 5, #KEYS do names[i - 4] = KEYS[i] end
-local ids = redis.call('HMGET', KEYS[3], unpack(names))
+local known = names[1] and redis.call('HMGET', KEYS[3], unpack(names))
 local done = {}
 for i = 1, #names do
   local at, name = 3 * i, names[i]
-  if ids[i] == ARGV[at] then -- else it was written since, and that write decides
+  if known[i] == ARGV[at] then -- else it was written since, and that write decides
     done[#done + 1] = name
     if ARGV[at + 2] ~= '' then
       redis.call('HSET', KEYS[4], name, ARGV[at + 2])
