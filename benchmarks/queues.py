@@ -167,7 +167,7 @@ def work(
     for old in (file, Path(f"{file}.log")):
         old.unlink(missing_ok=True)
     with Redis(url) as redis:
-        redis.call("FLUSHALL")
+        redis.call("FLUSHALL", "SYNC")
         cpus = [cpu(redis)]
         add(way, url, "many" if way.bulk else "crowd", jobs)
         cpus.append(cpu(redis))
@@ -219,7 +219,7 @@ def with_jemalloc() -> str | None:
 
 def clear(url: str) -> None:
     with Redis(url) as redis:
-        redis.call("FLUSHALL")
+        redis.call("FLUSHALL", "SYNC")
 
 
 def jobs(way: Way, options: Options) -> int:

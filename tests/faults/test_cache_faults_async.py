@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from time import monotonic, perf_counter
@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mailgenius import AsyncCache, AsyncRedis
-from mailgenius.cache import MISS
+from mailgenius.cache import MISS, Behind, Item
 from mailgenius.errors import RedisUnavailable
 from mailgenius.rt import aio as rt
 from mailgenius.servers import ValkeyServer, valkey
@@ -240,6 +240,34 @@ async def test_connections_that_are_cut(proxy: FaultProxy, bytes_more: int) -> N
         await coherent(cache)
         for key, value in wrote.items():
             assert await region.get(key, value) == value
+
+
+@pytest.mark.alone
+async def test_what_was_kept_is_not_stored_over_a_write_that_waits(proxy: FaultProxy, own_server: ValkeyServer) -> None:
+    """The value in the cache is the accepted write itself (write_behind), so nothing else may take its place: not what a
+    process writes that does not know yet that the region is written behind."""
+    behind = Behind(unsafe=True)  # this server has no log
+    async with AsyncCache(through(proxy)) as cache, AsyncCache(own_server.url, budget=PATIENT) as other:
+        region = cache.region("lead", on_redis_down="keep")
+        there = other.region("lead", behind=behind)
+        await stored(region, "a", 1)
+        proxy.stall()
+        await until(lambda: _is(region, "a", MISS))
+        await there.write_behind("a", 2, timeout=5)
+        await region.set("a", 3)  # newer, but nothing that the database is to have
+        assert cache.metrics().owed == 1
+        proxy.mend()
+        await until(lambda: _nothing_owed(cache))
+        assert await there.get("a") == 2
+        written: list[Any] = []
+
+        async def write(items: Sequence[Item]) -> None:
+            written.extend(item.value for item in items)
+
+        async with other.flusher("lead", write, every=0.0):
+            await there.behind.flush(10)
+        assert written == [2]
+        assert await there.behind.dead() == []
 
 
 async def _nothing_owed(cache: AsyncCache) -> bool:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 from time import monotonic, perf_counter
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mailgenius import Cache, Redis
-from mailgenius.cache import MISS
+from mailgenius.cache import MISS, Behind, Item
 from mailgenius.errors import RedisUnavailable
 from mailgenius.rt import threads as rt
 from mailgenius.servers import ValkeyServer, valkey
@@ -241,6 +241,34 @@ def test_connections_that_are_cut(proxy: FaultProxy, bytes_more: int) -> None:
         coherent(cache)
         for key, value in wrote.items():
             assert region.get(key, value) == value
+
+
+@pytest.mark.alone
+def test_what_was_kept_is_not_stored_over_a_write_that_waits(proxy: FaultProxy, own_server: ValkeyServer) -> None:
+    """The value in the cache is the accepted write itself (write_behind), so nothing else may take its place: not what a
+    process writes that does not know yet that the region is written behind."""
+    behind = Behind(unsafe=True)  # this server has no log
+    with Cache(through(proxy)) as cache, Cache(own_server.url, budget=PATIENT) as other:
+        region = cache.region("lead", on_redis_down="keep")
+        there = other.region("lead", behind=behind)
+        stored(region, "a", 1)
+        proxy.stall()
+        until(lambda: _is(region, "a", MISS))
+        there.write_behind("a", 2, timeout=5)
+        region.set("a", 3)  # newer, but nothing that the database is to have
+        assert cache.metrics().owed == 1
+        proxy.mend()
+        until(lambda: _nothing_owed(cache))
+        assert there.get("a") == 2
+        written: list[Any] = []
+
+        def write(items: Sequence[Item]) -> None:
+            written.extend(item.value for item in items)
+
+        with other.flusher("lead", write, every=0.0):
+            there.behind.flush(10)
+        assert written == [2]
+        assert there.behind.dead() == []
 
 
 def _nothing_owed(cache: Cache) -> bool:
