@@ -46,20 +46,25 @@ class Hand:
         return await self.redis.script(script(name))((self.prefix + "q",), ("", self.name, *args))
 
     async def lease(self, want: int = 100, milliseconds: int = 30_000) -> list[Leased]:
-        """The next jobs, all of one lane."""
+        """The next jobs, of up to 16 lanes."""
         self.calls += 1
         reply = await self.run("work", self.calls, want, milliseconds, 1, 0, 100)
         self.due, self.cron = int(reply[1]), bool(int(reply[3]))
-        token, number, first = reply[5], reply[6].decode(), int(reply[8])
-        found = []
-        for i, data in enumerate(reply[9:]):
-            if data:
-                frame = parse(data)
-                found.append(Leased(frame.id or f"{number}-{first + i}", frame, data, token, (first + i) % 1024))
-        if len(found) < len(reply) - 9:  # with places of removed jobs there is nothing to do
-            left = b"".join(job.index.to_bytes(2, "big") for job in found)
-            self.calls += 1
-            await self.run("work", self.calls, 0, milliseconds, 1, 1, token, left, "", 0, 100)
+        found: list[Leased] = []
+        at = 5
+        while at < len(reply):
+            token, number, _, first, count = reply[at : at + 5]
+            lease = []
+            for i, data in enumerate(reply[at + 5 : at + 5 + count], int(first)):
+                if data:
+                    frame = parse(data)
+                    lease.append(Leased(frame.id or f"{number.decode()}-{i}", frame, data, token, i % 1024))
+            if len(lease) < count:  # with places of removed jobs there is nothing to do
+                left = b"".join(job.index.to_bytes(2, "big") for job in lease)
+                self.calls += 1
+                await self.run("work", self.calls, 0, milliseconds, 1, 1, token, left, "", 0, 100)
+            found += lease
+            at += 5 + count
         return found
 
     async def done(self, *jobs: Leased, result: Any = None, keep: int = 0) -> None:

@@ -16,7 +16,7 @@ from mailgenius.queue.scripts import script
 from tests.rooms.queue_parts import Bucket, Job, Lease, indexes
 
 NAMES = ("send", "bulk", "sync")
-GROUPS = ("", "", "gmail.com", "example.org")
+GROUPS = ("", "", "gmail.com", "example.org", *(f"{n}.net" for n in range(4)))
 LEASE = 30_000
 MAX_STALLED = 1
 
@@ -153,31 +153,38 @@ class Model:
         if self.chance.random() < 0.2:
             again = self.run("work", *whole)
             assert again[5:] == reply[5:], self.say("a repeated call gives another lease")
-        token, number, place, first, frames = reply[5].decode(), *(x.decode() for x in reply[6:9]), reply[9:]
-        if not token:
-            assert not frames
-            return
+        given, at = 0, 5
+        while at < len(reply):
+            token, number, place, first = (x.decode() for x in reply[at : at + 4])
+            frames = reply[at + 5 : at + 5 + reply[at + 4]]
+            at += 5 + len(frames)
+            given += len(frames)
+            if place[0] == "A":
+                assert (alone, len(reply) - 5) == (1, 6), self.say(f"{place} did not come alone")
+            self.leased(worker, token, number, place, int(first), frames)
+        assert given <= want, self.say(f"{given} jobs instead of {want}")
+        if given and "" in self.buckets:
+            assert self.buckets[""].spend(given, self.now), self.say(f"{given} jobs are more than the limit allows")
+
+    def leased(self, worker: str, token: str, number: str, place: str, first: int, frames: list[bytes]) -> None:
+        assert frames, self.say(f"{token} is for nothing")
         assert not self.paused, self.say("a paused queue gave jobs")
         assert not place[2:] or place[2:] not in self.paused_groups, self.say(f"paused {place} gave jobs")
-        assert len(frames) <= want, self.say(f"{len(frames)} jobs instead of {want}")
-        for group in {"", place[2:]}:
-            if group in self.buckets:
-                fits = self.buckets[group].spend(len(frames), self.now)
-                assert fits, self.say(f"{len(frames)} jobs of {place} are more than the limit of {group!r} allows")
+        if place[2:] and place[2:] in self.buckets:
+            fits = self.buckets[place[2:]].spend(len(frames), self.now)
+            assert fits, self.say(f"{len(frames)} jobs of {place} are more than the limit of its group allows")
         jobs, own = {}, {}
         for i, frame in enumerate(frames):
-            index = (int(first) + i) % 1024
+            index = (first + i) % 1024
             if not frame:
                 jobs[index] = None
                 continue
             taken = parse(frame)
-            job = self.jobs[taken.id or f"{number}-{int(first) + i}"]
+            job = self.jobs[taken.id or f"{number}-{first + i}"]
             assert int(taken.payload) == job.number, self.say(f"{job} has the payload of another one")
             assert job.state == "waiting", self.say(f"{job} was leased")
             assert job.place == place, self.say(f"{job} of {job.place} came from {place}")
             assert taken.stalls == job.stalls, self.say(f"{job} has {taken.stalls} stalls, not {job.stalls}")
-            if place[0] == "A":
-                assert (alone, len(frames)) == (1, 1), self.say(f"{job} did not come alone")
             job.state = "active"
             job.runs += 1
             jobs[index], own[index] = job, bool(taken.id)

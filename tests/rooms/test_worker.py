@@ -344,6 +344,24 @@ def test_refuses_what_makes_no_sense() -> None:
         worker.handler("n")(got_plain([]))
 
 
+async def test_jobs_of_many_small_groups_come_together(redis_versions: ValkeyServer) -> None:
+    async with queue_on(redis_versions) as queue:
+        worker = worker_of(queue)
+        got: list[Any] = []
+
+        @worker.handler("send")
+        async def send(payload: Any) -> None:
+            got.append(payload)
+
+        for n in range(300):
+            await queue.add("send", n, group=f"{n}.example")
+        async with running(worker):
+            await holds(lambda: len(got) == 300)
+            assert worker.metrics().calls < 60
+        assert sorted(got) == list(range(300))
+        assert (await queue.counts()).active == 0
+
+
 async def test_schedules_are_let_in_by_workers_once_each_time(redis_versions: ValkeyServer) -> None:
     async with queue_on(redis_versions) as queue:
         got: list[Any] = []

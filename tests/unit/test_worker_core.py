@@ -12,7 +12,7 @@ from mailgenius.queue.frames import pack
 from mailgenius.queue.options import Options
 from mailgenius.queue.policy import Policy
 from mailgenius.worker.batch import Ack, Entry, Settle
-from mailgenius.worker.core import MOST, Core
+from mailgenius.worker.core import LEASES, MOST, Core
 from mailgenius.worker.handlers import define
 from mailgenius.worker.memory import SharedStates, size_of
 from mailgenius.worker.pool import AHEAD, Pool
@@ -66,22 +66,24 @@ class Server:
                 if not lease:
                     del self.leases[token]
             at += 4 + 2 * names
-        reply: list[Any] = [b"1000", b"-1", lost, 0, 0, b"", b"", b"", b"0"]
-        if want:
-            assert want <= MOST
+        reply: list[Any] = [b"1000", b"-1", lost, 0, 0]
+        assert want <= MOST
+        for _ in range(self.chance.randint(1, LEASES)):
             first, stop = self.head, min(self.head + want, len(self.frames))
-            if self.back:
+            if not want:
+                break
+            if self.back and self.back[-1][1] - self.back[-1][0] <= want:
                 first, stop = self.back.pop()
             else:
-                self.head = stop
+                self.head = stop = self.chance.randint(min(first + 1, stop), stop)
             if first < stop:
                 self.token += 1
                 token = b"%d" % self.token
                 self.leases[token] = {n: self.frames[n] for n in range(first, stop)}
-                reply[5:9] = [token, b"5", b"5", b"%d" % first]
-                reply += self.frames[first:stop]
-            if self.back or self.head < len(self.frames):
-                reply[1] = b"-2"
+                reply += [token, b"5", b"5", b"%d" % first, stop - first, *self.frames[first:stop]]
+                want -= stop - first
+        if words[1] and (self.back or self.head < len(self.frames)):
+            reply[1] = b"-2"
         self.last = (number, reply)
         return reply
 
@@ -208,20 +210,20 @@ def test_a_job_that_comes_alone_runs_alone() -> None:
     first = core.plan(0.0)
     assert isinstance(first, Ack)
     assert (first.words[1], first.words[3]) == (5, 1)
-    core.answered(first, [b"0", b"-2", [], 0, 0, b"1", b"5", b"5", b"0", pack("n", b"1")], 0.0)
+    core.answered(first, [b"0", b"-2", [], 0, 0, b"1", b"5", b"5", b"0", 1, pack("n", b"1")], 0.0)
     entry = pool.waiting.popleft()
     pool.running = 1
     second = core.plan(0.01)
     assert isinstance(second, Ack)
     assert (second.words[1], second.words[3]) == (4, 0)
-    core.answered(second, [b"0", b"-1", [], 0, 1, b"", b"", b"", b"0"], 0.01)  # one waits that must come alone
+    core.answered(second, [b"0", b"-1", [], 0, 1], 0.01)  # one waits that must come alone
     assert isinstance(core.plan(0.02), float)
     pool.running = 0
     core.done(entry, 0.01, 0.03)
     third = core.plan(0.03)
     assert isinstance(third, Ack)
     assert (third.words[1], third.words[3]) == (1, 1)
-    core.answered(third, [b"0", b"-2", [], 0, 0, b"2", b"A", b"A", b"0", pack("n", b"2", stalls=1)], 0.03)
+    core.answered(third, [b"0", b"-2", [], 0, 0, b"2", b"A", b"A", b"0", 1, pack("n", b"2", stalls=1)], 0.03)
     assert len(core.stalled) == 1
     entry = pool.waiting.popleft()
     pool.running = 1

@@ -33,6 +33,8 @@ __all__ = ["Core", "Memory"]
 
 MOST = 512  # jobs of a call: the server does nothing else meanwhile
 BYTES = 4 << 20  # of them, about
+LEASES = 16  # of a call, at most, as work.lua has it
+SAID = 64  # leases of which a call says what is done
 CROWD = 4096  # jobs that are leased and not begun where one pool is full and another idle; else AHEAD
 SETTLED = 128  # jobs of a call that settles
 RECORDS = 100  # records of done jobs in a call, at most
@@ -40,6 +42,7 @@ PAYLOAD = 16 << 10  # bytes of a payload that is kept in a record; longer ones a
 PARTIAL = 0.003  # seconds until what is done of a batch is said though other jobs of it are not
 SPACED = 0.002  # seconds between calls that only say what is done
 CRON = 0.25  # seconds until somebody looks again at a cron job that is due
+_LEASES = 5  # where they begin in a reply
 _PLAIN = b"\x01\x00\x00"  # how jobs begin that are new
 _NEVER = b"\xff" * 300  # how no job goes on
 
@@ -114,7 +117,7 @@ class Core:
         return not self._unsettled and not any(batch.new for batch in self.batches.values())
 
     def _want(self) -> int:
-        if self.stopping or self.yielding or self.solo is not None or not self.memory.room:
+        if self.stopping or self.yielding or self.solo is not None or self.memory.room < LEASES:
             return 0
         want, waiting, hungry = 0, 0, 0
         for pool in self._all:
@@ -136,7 +139,7 @@ class Core:
             return self._settle()
         idle, want = self.idle, self._want()
         if self.yielding and idle and not self.stopping:
-            return self._ack(now, 1, True)
+            return self._ack(now, min(1, self.memory.room), True)
         if self._woken and not want and not self.yielding:
             return self._ack(now, 0, idle)
         wait = inf
@@ -178,6 +181,8 @@ class Core:
         said: list[tuple[Batch, list[int]]] = []
         words: list[Any] = [self._number, want, round(self._policy.lease * 1000), int(idle), 0]
         for batch in self.batches.values():
+            if len(said) == SAID:
+                break
             if batch.new and (idle or not batch.left or now - batch.new_since >= PARTIAL):
                 new, batch.new = batch.new, []
                 said.append((batch, new))
@@ -237,19 +242,25 @@ class Core:
             self.yielding = bool(reply[4])
             self.dry = due != -2 and not self.yielding
             self.due = inf if due < 0 else now + max(due / 1000, CRON if self.cron else 0.001)
-        token: bytes = reply[5]
-        if not token:
-            return
-        frames, first = reply[9:], int(reply[8])
-        batch = Batch(token, reply[6].decode(), first, len(frames), self.memory.take(token, first % SIZE, len(frames)))
-        self.batches[token] = batch
-        self.leased += len(frames)
-        if reply[7][:1] == b"A":
-            self.solo = batch
-        self._most = max(1, min(MOST, 2 * self._most, BYTES * len(frames) // (sum(map(len, frames)) + 1)))
-        self._read(batch, frames, now)
+        at, jobs, size = _LEASES, 0, 0
+        while at < len(reply):
+            token, number, lane, first, count = reply[at : at + 5]
+            at += 5 + count
+            self._lease(token, number.decode(), lane, int(first), reply[at - count : at], now)
+            jobs += count
+            size += sum(map(len, reply[at - count : at]))
+        if jobs:
+            self._most = max(1, min(MOST, 2 * self._most, BYTES * jobs // (size + 1)))
         if self.stopping:
             self.back_all()
+
+    def _lease(self, token: bytes, number: str, lane: bytes, first: int, frames: Sequence[bytes], now: float) -> None:
+        states = self.memory.take(token, first % SIZE, len(frames))
+        self.batches[token] = batch = Batch(token, number, first, len(frames), states)
+        self.leased += len(frames)
+        if lane[:1] == b"A":
+            self.solo = batch
+        self._read(batch, frames, now)
 
     def woken(self) -> None:
         """The server says that there is something to do. If it is not for us, another one is to hear of it."""
@@ -362,12 +373,12 @@ class Core:
         decided = verdict(error, like.attempts, like.options, self._policy, self._chance())
         if isinstance(decided, Retry):
             self.retried += 1
-            again = frame[:1] + bytes((min(like.attempts + decided.counts, 255),)) + frame[2:]
+            again = _tried(frame, like.attempts + decided.counts)
             self._settles(entry, "retry", round(decided.after * 1000), _lane(like.options), again)
         else:
             self.dead += 1
             why = dead(error, like.attempts + 1, self._worker, self.clock(now))
-            self._settles(entry, "dead", why, _lane(like.options), frame)
+            self._settles(entry, "dead", why, _lane(like.options), _tried(frame, like.attempts + 1))
         self.failed.append((entry, error, decided))
 
     def back(self, entry: Entry) -> None:
@@ -405,6 +416,11 @@ class Core:
             return
         words = (batch.at + index, kind, like.id or batch.id(index), like.name, a, b, c)
         self._unsettled.append((batch, index, words))
+
+
+def _tried(frame: bytes, attempts: int) -> bytes:
+    """The same job after so many attempts."""
+    return frame[:1] + bytes((min(attempts, 255),)) + frame[2:]
 
 
 def _lane(options: Any) -> str:

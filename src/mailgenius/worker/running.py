@@ -52,7 +52,7 @@ _BEAT = 2.0  # seconds between two beats at most, so that cancelled jobs are hea
 _SWEEP = 0.05  # seconds between two looks for what is overdue
 _NOTES = 0.05  # seconds in which notes of jobs gather
 _LINES, _LOG_KEPT = 1000, 86_400_000  # lines of a job's log; milliseconds that it is kept
-_SLOTS = 256  # leases beside those with running jobs
+_SLOTS = 512  # leases beside those with running jobs
 _LAST = 5.0  # seconds to give back what is left
 _ALLOW_OOM = "#!lua flags=allow-oom\n"  # known since Redis 7.0
 

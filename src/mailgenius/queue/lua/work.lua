@@ -8,13 +8,15 @@
 --       most records of done jobs to keep; then the records, oldest first
 -- Gives {time; milliseconds until there may be more (-1: nobody knows of any, -2: there is more now);
 --   tokens that were lost; 1 if cron is due; 1 if a job waits that must come alone and this worker is to have it: it should
---   finish the others first; token or ''; lane's number; lane's name; first position as text; jobs...}
+--   finish the others first; then for each lease, LEASES at most: token; lane's number; lane's name; first position as text;
+--   how many jobs; the jobs}
+local LEASES = 16
 local worker, want = ARGV[2], tonumber(ARGV[4])
 local lost, n = {}, tonumber(ARGV[7])
 local last = call('HGET', P .. 'workers', worker)
 local count = last and tonumber(string.match(last, '^(%d+) ')) or 0
 -- A call that comes after a later one of its worker, or after the worker's end, was repeated long ago.
-if tonumber(ARGV[3]) < count then return { text(now), -1, lost, 0, 0, '', '', '', '0' } end
+if tonumber(ARGV[3]) < count then return { text(now), -1, lost, 0, 0 } end
 local again = tonumber(ARGV[3]) == count and string.match(last, ' (.*)$')
 if not again then
   local at = 8
@@ -98,58 +100,69 @@ local function from_ring(priority, most)
   end
 end
 
-local reply = { text(now), -1, lost, 0, 0, '', '', '', '0' }
+local reply, tokens, given = { text(now), -1, lost, 0, 0 }, {}, 0
 local function give(token, number, name, first, frames)
-  reply[6], reply[7], reply[8], reply[9] = token, number, name, first
-  for i = 1, #frames do reply[9 + i] = frames[i] end
+  local n = #reply
+  reply[n + 1], reply[n + 2], reply[n + 3], reply[n + 4], reply[n + 5] = token, number, name, first, #frames
+  for i = 1, #frames do reply[n + 5 + i] = frames[i] end
+  tokens[#tokens + 1] = token
+end
+
+local function give_from(priority, leases)
+  while given < want and #tokens < leases do
+    local token, number, name, first, frames, count = from_ring(priority, want - given)
+    if not token then return end
+    give(token, number, name, first, frames)
+    given = given + count
+  end
 end
 
 local queue = call('HMGET', P .. 'q', 'paused', 'waiting')
 local wait = 0
 if again then
-  local old = again ~= '' and lease_read(again)
-  if old then
-    local chunk = P .. 'c:' .. old.number .. ':' .. old.chunk
-    give(again, old.number, lane_name(old.number), text(tonumber(old.chunk) * SIZE + old.first),
-      call('LRANGE', chunk, old.first, old.stop - 1))
-    reply[2] = -2
+  for token in string.gmatch(again, '%S+') do
+    local old = lease_read(token)
+    if old then
+      local chunk = P .. 'c:' .. old.number .. ':' .. old.chunk
+      give(token, old.number, lane_name(old.number), text(tonumber(old.chunk) * SIZE + old.first),
+        call('LRANGE', chunk, old.first, old.stop - 1))
+      reply[2] = -2
+    end
   end
 elseif want > 0 and not queue[1] and tonumber(queue[2] or 0) > 0 then
-  local tokens
-  want, wait, tokens = allowance('', want)
+  local allowed
+  want, wait, allowed = allowance('', want)
   if want > 0 then
     local ready = call('ZRANGE', P .. 'ready', 0, -1)
-    local token, number, name, first, frames, count
     if ready[#ready] == 'A' then
       ready[#ready] = nil
       -- One worker at a time makes room for it, so that the others go on.
       local claim = call('GET', P .. 'alone')
       if not claim or claim == worker then
         if ARGV[6] == '1' then
-          token, number, name, first, frames, count = from_ring('A', 1)
-          if token then call('SET', P .. 'alone', worker, 'PX', 1) end
+          want = 1
+          give_from('A', 1)
+          if given > 0 then call('SET', P .. 'alone', worker, 'PX', 1) end
         else
           call('SET', P .. 'alone', worker, 'PX', ARGV[5])
           reply[5] = 1
         end
       end
     end
-    if not token and reply[5] == 0 and ready[1] then
+    if given == 0 and reply[5] == 0 and ready[1] then
       -- Of four turns, one begins with the second priority; of four of these, one with the third; and so on: none starves.
       local turn, k = call('HINCRBY', P .. 'q', 'turn', 1), 1
       while turn % 4 == 0 and k < #ready and ready[1] ~= '0' do
         turn, k = turn / 4, k + 1
       end
-      token, number, name, first, frames, count = from_ring(ready[k], want)
+      give_from(ready[k], LEASES)
       for i = 1, #ready do
-        if token then break end
-        if i ~= k then token, number, name, first, frames, count = from_ring(ready[i], want) end
+        if i ~= k then give_from(ready[i], LEASES) end
       end
     end
-    if token then
-      spend('', count, tokens)
-      give(token, number, name, first, frames)
-      if tonumber(queue[2]) > count then
+    if given > 0 then
+      spend('', given, allowed)
+      if tonumber(queue[2]) > given then
         reply[2] = -2
         wake()
       end
@@ -158,7 +171,7 @@ elseif want > 0 and not queue[1] and tonumber(queue[2] or 0) > 0 then
 elseif want == 0 and not queue[1] and tonumber(queue[2] or 0) > 0 then
   wake() -- this one has enough to do: another one may take them
 end
-if not again then call('HSET', P .. 'workers', worker, ARGV[3] .. ' ' .. reply[6]) end
+if not again then call('HSET', P .. 'workers', worker, ARGV[3] .. ' ' .. table.concat(tokens, ' ')) end
 if reply[2] == -1 then
   reply[2] = next_due()
   if wait > 0 and (reply[2] < 0 or wait < reply[2]) then reply[2] = wait end
