@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from mailgenius.errors import ConfigError, JobFailed
-from mailgenius.queue import AsyncQueue
+from mailgenius.errors import ConfigError, JobFailed, JobRetry
+from mailgenius.queue import AsyncQueue, Policy
 from mailgenius.servers import ValkeyServer
 from mailgenius.worker import BulkResult, Job, Worker
 from tests.rooms.test_worker import holds, queue_on, running, worker_of
@@ -82,7 +82,29 @@ async def test_what_fails_goes_on_alone(redis_versions: ValkeyServer) -> None:
         assert tried == {0: 1, 1: 1, 2: 3, 3: 3, 4: 1}  # as often as the policy says, the first time with the others
         assert len(jobs[2]) == len(jobs[3]) == 2
         (dead,) = (await queue.page("failed")).jobs
-        assert (dead.id, dead.payload) == (result.retried[3], [{"number": 3}])
+        assert (dead.id, dead.payload, dead.attempts) == (result.retried[3], [{"number": 3}], 2)
+        found = await queue.show(dead.id)
+        assert found is not None
+        assert found.traceback.startswith("Traceback (most recent call last)")
+        assert found.traceback.endswith("ConnectionError: try later\n")
+
+
+async def test_an_item_that_is_put_off_keeps_its_attempts(redis_server: ValkeyServer) -> None:
+    async with queue_on(redis_server, Policy(attempts=1)) as queue:
+        worker = worker_of(queue)
+        tried: Counter[int] = Counter()
+
+        @worker.bulk("bulk-send")
+        async def send(recipient: Recipient) -> None:
+            tried[recipient.number] += 1
+            if tried[recipient.number] < 3:
+                raise JobRetry(after=0, counts=False)
+
+        id = await queue.add("bulk-send", [{"number": 1}, {"number": 2}])
+        async with running(worker):
+            result = await result_of(queue, id)
+            await holds(lambda: tried == {1: 3, 2: 3})
+        assert sorted(result.retried) == [0, 1]
 
 
 async def _dead(queue: AsyncQueue) -> bool:

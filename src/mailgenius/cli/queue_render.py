@@ -63,9 +63,9 @@ def card(job: JobInfo) -> Group:
     made.add_column(overflow="fold")
     for name in job.__struct_fields__:
         value = getattr(job, name)
-        if name not in ("error", "log") and (value not in (None, "", 0) or name == "attempts"):
+        if name not in ("error", "traceback", "log") and (value not in (None, "", 0) or name == "attempts"):
             made.add_row(name, Text(visible(duration(value) if name == "took" else plain(value))))
-    return Group(made, *_lines("error", job.error.splitlines()), *_lines("log", job.log))
+    return Group(made, *_lines("error", (job.traceback or job.error).splitlines()), *_lines("log", job.log))
 
 
 def _lines(title: str, lines: Iterable[str]) -> list[RenderableType]:

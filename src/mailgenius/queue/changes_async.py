@@ -36,7 +36,7 @@ class Changes(Base):
 
     async def retry(self, ids: Iterable[str] | None = None, *, reset: bool = True) -> int:
         """Lets failed jobs (all of them if left out) start anew; how many. ``reset``: with as many attempts as a new job,
-        else with one."""
+        else with those that it has left, at least one."""
         if ids is not None:
             return sum([await self._retry(part, reset) for part in _parts(ids)])
         begun, count = await self._now(), 0

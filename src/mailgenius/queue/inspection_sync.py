@@ -10,7 +10,7 @@ import msgspec
 from mailgenius.errors import ConfigError
 from mailgenius.queue.base_sync import Base
 from mailgenius.queue.states import PAGED, StateName
-from mailgenius.queue.views import Counts, JobInfo, Page, counted, decoded, error_text, info, info_done
+from mailgenius.queue.views import Counts, JobInfo, Page, counted, decoded, error_text, info, info_done, traceback_of
 
 __all__ = ["Inspection"]
 
@@ -97,7 +97,7 @@ class Inspection(Base):
             "log": tuple(line.decode(errors="replace") for line in log),
         }
         if state:
-            more |= {"children_left": int(left), "children_failed": int(failed)}
+            more |= {"children_left": int(left), "children_failed": int(failed), "traceback": traceback_of(error)}
             return info(id, state.decode(), frame, at, error=error_text(error), worker=worker.decode(), **more)
         for first in range(0, CALLS * LOOK, LOOK):
             records = self.redis.call("LRANGE", self.prefix + "kept", first, first + LOOK - 1)

@@ -8,9 +8,7 @@ from typing import Any
 
 import msgspec
 
-from mailgenius.errors import (
-    ConfigError,
-)
+from mailgenius.errors import ConfigError
 from mailgenius.queue.added import Added
 from mailgenius.queue.flows_async import Flows
 from mailgenius.queue.options import DEFAULT_PRIORITY, Backoff, chosen, lane

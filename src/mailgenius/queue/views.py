@@ -22,6 +22,7 @@ __all__ = [
     "error_text",
     "info",
     "info_done",
+    "traceback_of",
     "when",
 ]
 
@@ -44,6 +45,7 @@ class JobInfo(msgspec.Struct, frozen=True, kw_only=True):
     ended_at: datetime | None = None  # of a failed or done one
     took: float = 0.0  # seconds, of a done one
     error: str = ""  # of a failed one
+    traceback: str = ""  # and where it was raised, the end of it if that is long
     worker: str = ""  # of an active or done one
     progress: Any = None
     result: Any = None  # if it was to be kept
@@ -133,6 +135,14 @@ def error_text(raw: bytes) -> str:
     except msgspec.MsgspecError:
         return raw.decode(errors="replace")
     return f"{found.type}: {found.message}"
+
+
+def traceback_of(raw: bytes) -> str:
+    """Of the same, if there is one."""
+    try:
+        return failure_of(raw).traceback if raw else ""
+    except msgspec.MsgspecError:
+        return ""
 
 
 def info(id: str, state: StateName, frame: bytes, at: bytes = b"", **more: Any) -> JobInfo:

@@ -134,7 +134,8 @@ class Bulk:
         options = job.options or Options()
         policy = queue.policy
         allowed = policy.attempts if options.attempts is None else options.attempts
-        if isinstance(error, JobFailed) or allowed < 2:
+        left = allowed if isinstance(error, JobRetry) and not error.counts else allowed - 1
+        if isinstance(error, JobFailed) or left < 1:
             job.log(f"item {i}: {type(error).__name__}")
             return Outcome("failed", f"{type(error).__name__}: {error}")
         backoff = policy.backoff if options.backoff is None else options.backoff
@@ -144,7 +145,7 @@ class Bulk:
             self.name,
             [item],
             delay=error.after if isinstance(error, JobRetry) else backoff.delay(1, chance),
-            attempts=allowed - 1,
+            attempts=left,
             backoff=options.backoff,
             priority=options.priority,
             group=options.group,
