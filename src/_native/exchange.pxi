@@ -14,7 +14,7 @@ cdef extern from "Python.h":
     ctypedef struct PyTypeObject:
         PyObject *(*tp_iternext)(PyObject *) noexcept
 
-__all__ += ["Exchange", "Reply", "Turn"]
+__all__ += ["Exchange", "Reply", "Turn", "deliver"]
 
 cdef enum:
     WAITING, ANSWERED, FAILED, CANCELLED
@@ -39,11 +39,12 @@ cdef class Turn:
 @cython.freelist(128)
 @cython.auto_pickle(False)
 cdef class Reply:
-    """What a request awaits. It is to asyncio what a Future is: ``done``, ``cancel``, ``add_done_callback``, ``result``."""
+    """What a request awaits. It is to asyncio what a Future is: ``done``, ``cancel``, ``add_done_callback``, ``result``.
+    ``Reply(loop)`` is one that ``deliver`` ends."""
     cdef public object _asyncio_future_blocking
     cdef readonly Turn turn
     cdef readonly double timeout
-    cdef Exchange of
+    cdef object loop
     cdef object value
     cdef list parts  # of a request of several commands
     cdef Py_ssize_t count
@@ -51,8 +52,12 @@ cdef class Reply:
     cdef object callback, context
     cdef list more  # further callbacks
 
+    def __init__(self, loop):
+        self._asyncio_future_blocking = False
+        self.loop = loop
+
     def get_loop(self):
-        return self.of.loop
+        return self.loop
 
     def done(self):
         return self.state != WAITING
@@ -92,7 +97,7 @@ cdef class Reply:
         if context is None:
             context = copy_context()
         if self.state != WAITING:
-            self.of.loop.call_soon(callback, self, context=context)
+            self.loop.call_soon(callback, self, context=context)
         elif self.callback is None:
             self.callback, self.context = callback, context
         elif self.more is None:
@@ -123,10 +128,10 @@ cdef class Reply:
         cdef list more = self.more
         self.callback = self.context = self.more = None
         if callback is not None:
-            self.of.loop.call_soon(callback, self, context=context)
+            self.loop.call_soon(callback, self, context=context)
         if more is not None:
             for callback, context in more:
-                self.of.loop.call_soon(callback, self, context=context)
+                self.loop.call_soon(callback, self, context=context)
         return 0
 
     cdef int now(self) except -1:
@@ -138,12 +143,12 @@ cdef class Reply:
         try:
             PyContext_Enter(context)
         except RuntimeError:  # our own caller is in it
-            self.of.loop.call_soon(callback, self, context=context)
+            self.loop.call_soon(callback, self, context=context)
             return 0
         try:
             callback(self)
         except Exception as error:
-            self.of.loop.call_exception_handler({"message": "a callback failed", "exception": error, "future": self})
+            self.loop.call_exception_handler({"message": "a callback failed", "exception": error, "future": self})
         finally:
             PyContext_Exit(context)
         return 0
@@ -169,6 +174,18 @@ cdef PyObject *reply_next(PyObject *it) noexcept:
 
 
 (<PyTypeObject *>Reply).tp_iternext = reply_next
+
+
+def deliver(list replies not None, list values not None):
+    """Ends the waiting for each with its value; the tasks go on at once. For callbacks of the loop: in a task, no other
+    one can go on."""
+    cdef Reply reply
+    if len(values) != len(replies):
+        raise ValueError(f"{len(values)} values for {len(replies)} replies")
+    for reply, value in zip(replies, values):
+        if reply.state == WAITING:
+            reply.value, reply.state = value, ANSWERED
+            reply.now()
 
 
 @cython.auto_pickle(False)
@@ -241,7 +258,7 @@ cdef class Exchange:
             self.turn.shortest = timeout
         reply = Reply.__new__(Reply)
         reply._asyncio_future_blocking = False
-        reply.of, reply.turn, reply.timeout, reply.parts, reply.count = self, self.turn, timeout, parts, count
+        reply.loop, reply.turn, reply.timeout, reply.parts, reply.count = self.loop, self.turn, timeout, parts, count
         self.asked.append(reply)
         return reply
 

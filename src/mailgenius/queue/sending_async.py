@@ -56,6 +56,14 @@ class Sending(Base):
 
     async def _send(self, jobs: list[tuple[str, str, bytes]]) -> list[str]:
         """Adds jobs that need but a place; their ids."""
+        place, name, _ = jobs[0]
+        if all(job[0] == place and job[1] == name for job in jobs):  # most often
+            n = len(jobs)
+            _, number, first = await self._sure(
+                self._add, [self.policy.max_waiting, 1, name, n, place, n, *[job[2] for job in jobs]]
+            )
+            start, at = number.decode() + "-", int(first)
+            return [start + str(position) for position in range(at, at + n)]
         names: dict[str, int] = {}
         lanes: dict[str, list[int]] = {}
         for i, (place, name, _) in enumerate(jobs):
@@ -135,9 +143,7 @@ class Sending(Base):
 
     async def _sure(self, do: Any, args: Sequence[Any], caller: str = "") -> Any:
         """The reply of a script that adds, which may be called again and again with the same number."""
-        own: list[Any] = [caller or secrets.token_hex(8), 0]
-        if not caller and self._callers:
-            own = self._callers.pop()
+        own: list[Any] = self._callers.pop() if self._callers and not caller else [caller or secrets.token_hex(8), 0]
         own[1] += 1
         kept = BATCH_REMEMBERED if caller else REMEMBERED
         begun, pause, unknown = monotonic(), _FIRST, False

@@ -8,6 +8,8 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from mailgenius._native import Reply, deliver
+
 __all__ = [
     "LINGER",
     "Awaits",
@@ -94,20 +96,23 @@ class Together(Generic[_T]):
 
     def __init__(self, send: Callable[[list[Any]], Awaitable[list[_T]]], most: int) -> None:
         self._send, self._most = send, most
-        self._waiting: list[tuple[Any, asyncio.Future[_T]]] = []
+        self._items: list[Any] = []
+        self._replies: list[Reply[_T]] = []  # to each item
         self._sending: set[asyncio.Task[None]] = set()
         self._alone = False
 
     def __call__(self, item: Any) -> Awaitable[_T]:
         """The reply to ``item``, when awaited. Who is cancelled takes nothing from the others."""
-        if not (self._waiting or self._sending or self._alone):
+        items = self._items
+        if not (items or self._sending or self._alone):
             return self._at_once(item)
         loop = asyncio.get_running_loop()
-        if not self._waiting:
+        if not items:
             loop.call_soon(self._go, loop)
-        future: asyncio.Future[_T] = loop.create_future()
-        self._waiting.append((item, future))
-        return future
+        reply: Reply[_T] = Reply(loop)
+        items.append(item)
+        self._replies.append(reply)
+        return reply
 
     async def _at_once(self, item: Any) -> _T:
         """For one who comes alone: without a task, and without waiting for others."""
@@ -118,28 +123,27 @@ class Together(Generic[_T]):
             self._alone = False
 
     def _go(self, loop: asyncio.AbstractEventLoop) -> None:
-        waiting, self._waiting = self._waiting, []
-        for at in range(0, len(waiting), self._most):
-            task = loop.create_task(self._carry(waiting[at : at + self._most]))
+        items, self._items = self._items, []
+        replies, self._replies = self._replies, []
+        for at in range(0, len(items), self._most):
+            until = at + self._most
+            task = loop.create_task(self._carry(items[at:until], replies[at:until]))
             self._sending.add(task)  # the loop itself would forget it
             task.add_done_callback(self._sending.discard)
 
-    async def _carry(self, batch: list[tuple[Any, asyncio.Future[_T]]]) -> None:
+    async def _carry(self, items: list[Any], replies: list[Reply[_T]]) -> None:
         try:
-            replies = await self._send([item for item, _ in batch])
+            values = await self._send(items)
         except BaseException as error:
-            for _, future in batch:
-                if not future.done():
-                    if isinstance(error, Exception):
-                        future.set_exception(error)
-                    else:
-                        future.cancel()
+            for reply in replies:
+                if isinstance(error, Exception):
+                    reply.fail(error)
+                else:
+                    reply.cancel()
             if not isinstance(error, Exception):
                 raise
         else:
-            for (_, future), reply in zip(batch, replies, strict=True):
-                if not future.done():
-                    future.set_result(reply)
+            asyncio.get_running_loop().call_soon(deliver, replies, values)
 
 
 async def wait(event: Event, seconds: float) -> bool:
