@@ -11,6 +11,8 @@ from typing_extensions import Buffer, disjoint_base
 
 _K = TypeVar("_K")
 _T = TypeVar("_T")
+_B = TypeVar("_B")
+_L = TypeVar("_L")
 
 # isa.pxi
 REASONS: tuple[str, ...]
@@ -417,3 +419,16 @@ class Exchange:
     def buffer_updated(self, count: int) -> None: ...
 
 __all__ += ["Exchange", "Reply", "Turn", "deliver"]
+
+def jobs_alike(
+    frames: list[bytes],
+    at: int,
+    tail: bytes,
+    batch: _B,
+    like: _L,
+    entries: list[tuple[_B, int, _L, bytes, bytes]],
+    waited: Histogram,
+    clock: float,
+) -> int: ...
+
+__all__ += ["jobs_alike"]

@@ -187,7 +187,7 @@ class _Jobs:
         raw = bytearray(self._frames[job.id])
         raw[3:9] = int(job.added_at.timestamp() * 1000).to_bytes(6, "big")
         batch = Batch(b"0", "0", 0, 1, bytearray(1))
-        entry: Entry = (batch, 0, Like(frame, handler, Pool(1), 0), frame.payload, bytes(raw))
+        entry: Entry = (batch, 0, Like(frame, handler, Pool(1), b""), frame.payload, bytes(raw))
 
         def note(id: str, kind: str, what: bytes) -> None:
             if kind == "progress":

@@ -17,6 +17,7 @@ from contextlib import suppress
 from math import inf
 from typing import Any, Protocol
 
+from mailgenius._native import Histogram, jobs_alike
 from mailgenius.errors import JobCancelled
 from mailgenius.queue.frames import UnknownFormat, parse
 from mailgenius.queue.policy import Policy
@@ -43,8 +44,6 @@ PARTIAL = 0.003  # seconds until what is done of a batch is said though other jo
 SPACED = 0.002  # seconds between calls that only say what is done
 CRON = 0.25  # seconds until somebody looks again at a cron job that is due
 _LEASES = 5  # where they begin in a reply
-_PLAIN = b"\x01\x00\x00"  # how jobs begin that are new
-_NEVER = b"\xff" * 300  # how no job goes on
 
 
 class Memory(Protocol):
@@ -86,7 +85,7 @@ class Core:
         self.failed: list[tuple[Entry, BaseException, Retry | Dead]] = []  # for those who listen
         self.stalled: list[Entry] = []
         self.losses: list[list[str]] = []  # ids
-        self.waits: list[float] = []  # seconds from being added to being leased
+        self.waited = Histogram()  # seconds from being added to being leased
         self.calls = self.leased = self.completed = self.retried = self.dead = self.refused = 0
         self._handlers, self._pools = handlers, pools
         self._all = list(dict.fromkeys(pools.values()))
@@ -97,8 +96,7 @@ class Core:
         self._said = -inf  # when the last call was made
         self._unsettled: deque[tuple[Batch, int, Sequence[Any]]] = deque()
         self._recent: deque[tuple[Entry, float, float]] = deque(maxlen=min(policy.keep_done, RECORDS))
-        self._tail, self._start = _NEVER, 0
-        self._like: Like | None = None  # of the head that goes on like _tail
+        self._like: Like | None = None  # of the last jobs that began alike
 
     # -- what there is to do -------------------------------------------------------------------------------------
 
@@ -228,7 +226,7 @@ class Core:
             self.lost([batch.token])
         self._end_if_over(batch)
 
-    def answered(self, call: Ack, reply: Sequence[Any], now: float) -> None:
+    def answered(self, call: Ack, reply: list[Any], now: float) -> None:
         """The jobs that it gives wait in their pools from now on."""
         self.offset = int(reply[0]) - now * 1000
         self.lost(reply[2])
@@ -254,7 +252,7 @@ class Core:
         if self.stopping:
             self.back_all()
 
-    def _lease(self, token: bytes, number: str, lane: bytes, first: int, frames: Sequence[bytes], now: float) -> None:
+    def _lease(self, token: bytes, number: str, lane: bytes, first: int, frames: list[bytes], now: float) -> None:
         states = self.memory.take(token, first % SIZE, len(frames))
         self.batches[token] = batch = Batch(token, number, first, len(frames), states)
         self.leased += len(frames)
@@ -290,25 +288,31 @@ class Core:
             if self.solo is batch:
                 self.solo = None
 
-    def _read(self, batch: Batch, frames: Sequence[bytes], now: float) -> None:
+    def _read(self, batch: Batch, frames: list[bytes], now: float) -> None:
         """Most of a batch begin alike, but for the time at which they were added."""
-        tail, start, like = self._tail, self._start, self._like
-        names, clock, waited = batch.names, self.clock(now), self.waits.append
-        for index, frame in enumerate(frames):
-            if not frame.startswith(tail, 9) or not frame.startswith(_PLAIN):
-                like = self._look(batch, index, frame, now)
-                if like is None:
-                    tail = _NEVER
-                    continue
-                start = like.start
-                tail = frame[9:start] if like.common else _NEVER
-                if like.stalls:
-                    self.stalled.append((batch, index, like, frame[start:], frame))
-            assert like is not None  # noqa: S101 - for the type checker: it is what has this tail
-            names.append(like.name)
-            waited((clock - int.from_bytes(frame[3:9], "big")) / 1000)
-            like.pool.waiting.append((batch, index, like, frame[start:], frame))
-        self._tail, self._start, self._like = tail, start, like
+        like, clock, at = self._like, self.clock(now), 0
+        while at < len(frames):
+            if like is not None:
+                entries: list[Entry] = []
+                at = jobs_alike(frames, at, like.tail, batch, like, entries, self.waited, clock)
+                batch.names += [like.name] * len(entries)
+                like.pool.waiting.extend(entries)
+                if at == len(frames):
+                    break
+            frame = frames[at]
+            found = self._look(batch, at, frame, now)
+            if found is not None and found.common:
+                like = found
+                continue
+            if found is not None:
+                entry = batch, at, found, frame[found.start :], frame
+                if found.stalls:
+                    self.stalled.append(entry)
+                self.waited.observe(max(0.0, (clock - int.from_bytes(frame[3:9], "big")) / 1000))
+                batch.names.append(found.name)
+                found.pool.waiting.append(entry)
+            at += 1
+        self._like = like
 
     def _look(self, batch: Batch, index: int, frame: bytes, now: float) -> Like | None:
         """What the job is like; None: it is not for us to run."""
@@ -324,7 +328,7 @@ class Core:
             handler = self._handlers.get(found.name)
             if handler is not None:
                 start = len(frame) - len(found.payload)
-                return Like(found, handler, self._pools[found.name], start, self._policy.timeout)
+                return Like(found, handler, self._pools[found.name], frame[9:start], self._policy.timeout)
             error = LookupError(f"this worker has no handler for {found.name!r}: it has {', '.join(self._handlers)}")
         except UnknownFormat as unknown:
             error = unknown

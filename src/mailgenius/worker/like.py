@@ -11,7 +11,8 @@ __all__ = ["Like"]
 
 
 class Like:
-    """``common``: others may begin alike. ``start``: where their payload begins. ``timeout``: if nobody says another."""
+    """``tail``: how their bytes go on from the 9th up to their payload. ``common``: others may be the same. ``timeout``: if
+    nobody says another."""
 
     __slots__ = (
         "attempts",
@@ -25,13 +26,15 @@ class Like:
         "pool",
         "stalls",
         "start",
+        "tail",
         "timeout",
     )
 
-    def __init__(self, frame: Frame, handler: Handler, pool: Pool, start: int, timeout: float | None = None) -> None:
+    def __init__(self, frame: Frame, handler: Handler, pool: Pool, tail: bytes, timeout: float | None = None) -> None:
         self.name, self.id, self.options = frame.name, frame.id, frame.options
         self.attempts, self.stalls = frame.attempts, frame.stalls
-        self.handler, self.pool, self.start = handler, pool, start
+        self.handler, self.pool = handler, pool
+        self.tail, self.start = tail, 9 + len(tail)  # where the payload begins
         self.timeout = timeout if handler.timeout is None else handler.timeout
         self.keep_result = handler.keep_result
         if frame.options is not None:

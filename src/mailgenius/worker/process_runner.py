@@ -236,7 +236,7 @@ def _serve(pipe: Connection[Any, Any], life: Connection[Any, Any], functions: di
             continue
         try:
             if handler.takes_job:
-                like = Like(msgspec.structs.replace(parse(frame), id=id), handler, Pool(1), 0)
+                like = Like(msgspec.structs.replace(parse(frame), id=id), handler, Pool(1), b"")
                 result = handler.function(
                     value, Job((Batch(b"0", "", 0, 0, bytearray()), 0, like, b"", frame), note, None)
                 )

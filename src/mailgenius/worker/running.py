@@ -20,7 +20,6 @@ from typing import Any
 
 import msgspec
 
-from mailgenius._native import Histogram
 from mailgenius.errors import RedisRefused, RedisUnavailable
 from mailgenius.queue import AsyncQueue
 from mailgenius.queue.names import keys
@@ -100,7 +99,6 @@ class Run:
             else:
                 functions = {name: handler.function for name, handler in mine.items()}
                 self._runners.append(ProcessRunner(pool, self._ends, functions))
-        self._wait = Histogram()
         self._errors = 0
         self._waker: asyncio.Future[None] | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -300,9 +298,6 @@ class Run:
 
     def _tell(self) -> None:
         core = self._core
-        for wait in core.waits:
-            self._wait.observe(max(wait, 0.0))
-        core.waits.clear()
         for entry, error, decided in core.failed:
             if isinstance(decided, Retry):
                 self._hooks.fire("retried", self._job(entry), error, decided.after)
@@ -416,6 +411,6 @@ class Run:
             errors=self._errors,
             keepers=0 if self._keeping is None else self._keeping.started,
             keeper=None if self._keeping is None else self._keeping.pid,
-            wait=timing(self._wait),
+            wait=timing(core.waited),
             run=timing(self._ends.run),
         )
