@@ -49,7 +49,7 @@ class Hand:
     def lease(self, want: int = 100, milliseconds: int = 30_000) -> list[Leased]:
         """The next jobs, of up to 16 lanes."""
         self.calls += 1
-        reply = self.run("work", self.calls, want, milliseconds, 1, 0, 100)
+        reply = self.run("work", self.calls, self.calls, want, milliseconds, 1, 0, 100)
         self.due, self.cron = int(reply[1]), bool(int(reply[3]))
         found: list[Leased] = []
         at = 5
@@ -63,7 +63,7 @@ class Hand:
             if len(lease) < count:  # with places of removed jobs there is nothing to do
                 left = b"".join(job.index.to_bytes(2, "big") for job in lease)
                 self.calls += 1
-                self.run("work", self.calls, 0, milliseconds, 1, 1, token, left, "", 0, 100)
+                self.run("work", self.calls, self.calls, 0, milliseconds, 1, 1, token, left, "", 0, 100)
             found += lease
             at += 5 + count
         return found

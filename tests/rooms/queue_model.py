@@ -147,12 +147,20 @@ class Model:
         want = 0 if acks and self.chance.random() < 0.3 else self.chance.choice((1, 3, 10, 100))
         alone = int(not any(lease.worker == worker for lease in self.leases.values()))
         self.calls += 1
-        whole = (worker, self.calls, want, LEASE, alone, int(bool(acks)), *acks, 10)
+        whole = (worker, self.calls, self.calls - 1, want, LEASE, alone, int(bool(acks)), *acks, 10)
         reply = self.run("work", *whole)
         self.due()
         if self.chance.random() < 0.2:
             again = self.run("work", *whole)
             assert again[5:] == reply[5:], self.say("a repeated call gives another lease")
+        if self.chance.random() < 0.1:  # its reply does not come before the next call is made
+            self.calls += 1
+            want += 7
+            later = self.run("work", worker, self.calls, self.calls - 2, 7, LEASE, 0, 0, 10)
+            assert later[5 : len(reply)] == reply[5:], self.say("what was not heard is not given again")
+            assert self.run("work", *whole)[2:] == [[], 0, 0], self.say("a call that came too late was carried out")
+            self.due()
+            reply = later
         given, at = 0, 5
         while at < len(reply):
             token, number, place, first = (x.decode() for x in reply[at : at + 4])
@@ -287,7 +295,9 @@ class Model:
             return
         lease = self.chance.choice(self.lost)
         self.calls += 1
-        reply = self.run("work", "zombie", self.calls, 0, LEASE, 0, 1, lease.token, b"", "", 1, "send", 0, 10)
+        reply = self.run(
+            "work", "zombie", self.calls, self.calls, 0, LEASE, 0, 1, lease.token, b"", "", 1, "send", 0, 10
+        )
         assert reply[2] == [lease.token.encode()], self.say(f"{lease.token} was acknowledged after it was lost")
         self.due()
         frame = pack("send", b"0")
@@ -301,7 +311,7 @@ class Model:
         self.now += self.chance.choice((1, 10, 500, 2000, 15_000, 40_000))
         for _ in range(60):  # each call does a part
             self.calls += 1
-            self.run("work", "idle", self.calls, 0, LEASE, 0, 0, 10)
+            self.run("work", "idle", self.calls, self.calls, 0, LEASE, 0, 0, 10)
         self.due()
 
     def due(self) -> None:
@@ -316,7 +326,7 @@ class Model:
     def due_one(self, lease: Lease) -> None:
         for _ in range(60):
             self.calls += 1
-            self.run("work", "idle", self.calls, 0, LEASE, 0, 0, 10)
+            self.run("work", "idle", self.calls, self.calls, 0, LEASE, 0, 0, 10)
         for each in list(self.leases.values()):
             if each.ends <= self.now:
                 self.taken_back(each, None)
@@ -452,7 +462,7 @@ class Model:
                     assert self.run("settle", lease.worker, lease.token, 10, *args)[1] == 1
                 if any(job is None for job in lease.jobs.values()):
                     self.calls += 1
-                    self.run("work", lease.worker, self.calls, 0, LEASE, 0, 1, lease.token, b"", "", 0, 10)
+                    self.run("work", lease.worker, self.calls, self.calls, 0, LEASE, 0, 1, lease.token, b"", "", 0, 10)
                 del self.leases[lease.token]
             before = len(self.leases)
             for worker in ("w1", "w2", "w3"):

@@ -132,6 +132,23 @@ async def test_blocking_calls_do_not_hold_up_others(redis_versions: ValkeyServer
         assert await redis.blocking("BLPOP", "list", 1, timeout=5) == [b"list", b"y"]
 
 
+async def test_what_follows_a_blocking_call_needs_no_round_trip(redis_versions: ValkeyServer) -> None:
+    async with AsyncRedis(redis_versions.url) as redis:
+        assert await redis.blocking("BLPOP", "list", 0.1, then=("INCR", "n")) == [None, 1]
+        await redis.call("RPUSH", "list", "x", "y")
+        assert await redis.blocking("BLPOP", "list", 1, then=("LLEN", "list")) == [[b"list", b"x"], 1]
+        found, refused = await redis.blocking("BLPOP", "list", 1, then=("EVALSHA", "0" * 40, 0))
+        assert found == [b"list", b"y"]
+        assert isinstance(refused, RedisRefused)
+        assert refused.code == "NOSCRIPT"
+        await redis.call("SET", "text", "x")
+        with pytest.raises(RedisRefused, match="WRONGTYPE"):
+            await redis.blocking("BLPOP", "text", 1, then=("INCR", "n"))
+        with pytest.raises(RedisTimeout):
+            await redis.blocking("BLPOP", "list", 5, timeout=0.05, then=("INCR", "n"))
+        assert await redis.call("GET", "n") == b"2"
+
+
 @pytest.mark.parametrize("protocol", [3, 2])
 async def test_messages_and_calls_on_a_connection_of_ones_own(redis_versions: ValkeyServer, protocol: int) -> None:
     async with AsyncRedis(redis_versions.url, protocol=protocol) as redis:

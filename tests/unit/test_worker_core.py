@@ -18,7 +18,7 @@ from mailgenius.worker.memory import SharedStates, size_of
 from mailgenius.worker.pool import AHEAD, Pool
 from mailgenius.worker.states import BEGUN
 
-SLOTS = 40
+SLOTS = 64
 
 
 class Server:
@@ -36,16 +36,20 @@ class Server:
         self.head = 0
         self.leases: dict[bytes, dict[int, bytes]] = {}  # what a lease is for
         self.token = 0
-        self.last: tuple[int, list[Any]] | None = None
+        self.last: tuple[int, list[bytes]] = (0, [])  # the number of its last call, and the leases it gave
+        self.repeated: list[Any] | None = None
         self.back: list[tuple[int, int]] = []  # ranges that wait again
         self.ended: dict[int, list[str]] = {}  # position -> what became of it
         self.names: dict[str, int] = {}
 
     def work(self, words: list[Any]) -> list[Any]:
-        number, want, _, _, count = words[:5]
-        if self.last is not None and self.last[0] == number:
-            return self.last[1]
-        at, lost = 5, []
+        number, heard, want, _, _, count = words[:6]
+        if number < self.last[0]:
+            return [b"1000", b"-1", [], 0, 0]
+        if number == self.last[0] and self.repeated is not None:
+            return self.repeated
+        unheard = [token for token in self.last[1] if token in self.leases] if heard < self.last[0] else []
+        at, lost = 6, []
         for _ in range(count):
             token, left, ids, names = words[at : at + 4]
             lease = self.leases.get(token)
@@ -67,6 +71,11 @@ class Server:
                     del self.leases[token]
             at += 4 + 2 * names
         reply: list[Any] = [b"1000", b"-1", lost, 0, 0]
+        for token in unheard:
+            places_ = self.leases[token]
+            first = min(places_)
+            reply += [token, b"5", b"5", b"%d" % first, len(places_), *places_.values()]
+        given = list(unheard)
         assert want <= MOST
         for _ in range(self.chance.randint(1, LEASES)):
             first, stop = self.head, min(self.head + want, len(self.frames))
@@ -79,12 +88,13 @@ class Server:
             if first < stop:
                 self.token += 1
                 token = b"%d" % self.token
+                given.append(token)
                 self.leases[token] = {n: self.frames[n] for n in range(first, stop)}
                 reply += [token, b"5", b"5", b"%d" % first, stop - first, *self.frames[first:stop]]
                 want -= stop - first
-        if words[1] and (self.back or self.head < len(self.frames)):
+        if words[2] and (self.back or self.head < len(self.frames)):
             reply[1] = b"-2"
-        self.last = (number, reply)
+        self.last, self.repeated = (number, given), reply
         return reply
 
     def settle(self, words: list[Any]) -> bool:
@@ -132,6 +142,8 @@ def test_every_job_ends_once_whatever_happens(seed: int) -> None:
     core = Core(handlers, pools, states, Policy(attempts=3), worker="me", chance=chance.random)
     now, running = 0.0, list[tuple[Entry, float]]()
     losses, calls = 0, 0
+    asked: list[Ack] = []  # it waits on the server
+    answers: list[tuple[Ack, list[Any]]] = []  # under way to us
     while True:
         now += chance.choice((0.0001, 0.001, 0.02))
         for pool in pools.values():
@@ -156,12 +168,27 @@ def test_every_job_ends_once_whatever_happens(seed: int) -> None:
             if chance.random() < 0.5:
                 core.lost([token for token, batch in core.batches.items() if token not in server.leases and batch.left])
         assert sum(len(pool.waiting) for pool in pools.values()) <= AHEAD + MOST
+        if asked and chance.random() < 0.3:  # there is something to do
+            call = asked.pop()
+            answers.append((call, server.work(call.words)))
+        if answers and chance.random() < 0.5:
+            call, reply = answers.pop()
+            heard = chance.random() < 0.8
+            if heard:
+                core.answered(call, reply, now)
+            if not heard or not core.latest(call):
+                core.woken()
         todo = core.plan(now)
         if isinstance(todo, Ack):
             calls += 1
+            if asked and chance.random() < 0.3:  # just now
+                call = asked.pop()
+                answers.append((call, server.work(call.words)))
             reply = server.work(todo.words)
             while chance.random() < 0.1:  # it was lost
                 assert server.work(todo.words) is reply
+            if answers and chance.random() < 0.3:
+                core.answered(*answers.pop(), now)
             core.answered(todo, reply, now)
         elif isinstance(todo, Settle):
             ours = server.settle(todo.words)
@@ -169,9 +196,11 @@ def test_every_job_ends_once_whatever_happens(seed: int) -> None:
             if again:
                 server.settle(todo.words)
             core.settled(todo, ours or again)
-        elif core.dry and server.back:
+        elif core.listening and not asked and not answers and chance.random() < 0.5:
+            asked.append(core.ask(now))
+        elif core.dry and server.back and not asked:
             core.woken()
-        elif core.dry and not running and not any(pool.waiting for pool in pools.values()):
+        elif core.dry and not (running or answers or server.back or any(pool.waiting for pool in pools.values())):
             break
     assert core.over
     assert not core.batches
@@ -209,20 +238,20 @@ def test_a_job_that_comes_alone_runs_alone() -> None:
     core = Core(handlers, {"n": pool}, states, Policy(), worker="me")
     first = core.plan(0.0)
     assert isinstance(first, Ack)
-    assert (first.words[1], first.words[3]) == (5, 1)
+    assert (first.words[2], first.words[4]) == (5, 1)
     core.answered(first, [b"0", b"-2", [], 0, 0, b"1", b"5", b"5", b"0", 1, pack("n", b"1")], 0.0)
     entry = pool.waiting.popleft()
     pool.running = 1
     second = core.plan(0.01)
     assert isinstance(second, Ack)
-    assert (second.words[1], second.words[3]) == (4, 0)
+    assert (second.words[2], second.words[4]) == (4, 0)
     core.answered(second, [b"0", b"-1", [], 0, 1], 0.01)  # one waits that must come alone
     assert isinstance(core.plan(0.02), float)
     pool.running = 0
     core.done(entry, 0.01, 0.03)
     third = core.plan(0.03)
     assert isinstance(third, Ack)
-    assert (third.words[1], third.words[3]) == (1, 1)
+    assert (third.words[2], third.words[4]) == (1, 1)
     core.answered(third, [b"0", b"-2", [], 0, 0, b"2", b"A", b"A", b"0", 1, pack("n", b"2", stalls=1)], 0.03)
     assert len(core.stalled) == 1
     entry = pool.waiting.popleft()
@@ -236,4 +265,4 @@ def test_a_job_that_comes_alone_runs_alone() -> None:
     core.settled(settle, True)
     last = core.plan(0.31)
     assert isinstance(last, Ack)
-    assert last.words[1] == 5
+    assert last.words[2] == 5

@@ -284,9 +284,11 @@ class Calls:
 
     # -- connections of one's own --------------------------------------------------------------------------------
 
-    def blocking(self, *command: Any, timeout: float | None = None) -> Any:
+    def blocking(self, *command: Any, timeout: float | None = None, then: Sequence[Any] | None = None) -> Any:
         """A command that waits on the server, ``blocking("BLPOP", "list", 5)``, on a connection that nobody else uses.
 
+        ``then``: another one, of the same node, which the server carries out as soon as the first has its reply; both
+        replies are given, and the second may be a ``RedisRefused``.
         ``timeout``: seconds until ``RedisTimeout``; give some more than the command itself may wait. Left out, it waits
         as long as the connection is there. What it was about to take may be lost with the connection.
         """
@@ -297,7 +299,7 @@ class Calls:
             node = job.target or self._topology.owner(job, deadline)
             node.ready(deadline)  # fails at once while the breaker is open
             try:
-                return self._wait(node, command, job, ends - monotonic())
+                return self._wait(node, [command] if then is None else [command, then], job, ends - monotonic())
             except RedisRefused as error:
                 if error.code not in self._followed or job.moves >= MOVES:
                     raise
@@ -305,19 +307,15 @@ class Calls:
                 deadline = monotonic() + self.settings.connect_timeout
                 rt.sleep(pause)
 
-    def _wait(self, node: Node, command: tuple[Any, ...], job: Job, timeout: float) -> Any:
+    def _wait(self, node: Node, commands: list[Sequence[Any]], job: Job, timeout: float) -> Any:
         address, line = node.borrow()
-        usable = False
+        usable, each = False, 1
+        if job.asks:
+            job.asks, job.target, each = False, None, 2
+            commands = [words for command in commands for words in (("ASKING",), command)]
         try:
-            if job.asks:
-                job.asks, job.target = False, None
-                reply = (line.many(pack_commands((("ASKING",), command)), 2, timeout))[1]
-            else:
-                reply = line.one(pack_command(command), timeout)
+            replies = (line.many(pack_commands(commands), len(commands), timeout))[each - 1 :: each]
             usable = True
-        except RedisRefused:
-            usable = True
-            raise
         except Lost as error:
             self._meters.unknown += 1
             raise RedisOutcomeUnknown(
@@ -325,9 +323,9 @@ class Calls:
             ) from error
         finally:
             node.give_back(address, line, usable)
-        if type(reply) is RedisRefused:
-            raise reply
-        return reply
+        if type(replies[0]) is RedisRefused:
+            raise replies[0]
+        return replies[0] if len(replies) == 1 else replies
 
     def dedicated(
         self, *, on_push: Callable[[Any], object] | None = None, on_lost: Callable[[], object] | None = None

@@ -89,9 +89,14 @@ class Settle:
 
 
 class Ack:
-    """A call of work.lua: its words, how many jobs it wants, and what it says is done."""
+    """A call of work.lua: its words, of which the first is its number, how many jobs it wants, and what it says is done."""
 
     __slots__ = ("said", "want", "words")
 
     def __init__(self, words: list[Any], want: int, said: list[tuple[Batch, list[int]]]) -> None:
         self.words, self.want, self.said = words, want, said
+
+    @property
+    def number(self) -> int:
+        number: int = self.words[0]
+        return number

@@ -3,7 +3,8 @@ Pure: it is told the time and the replies, and gives the calls to make.
 
 Invariants:
 - A job is in one of the states below, and leaves ``BEGUN`` once. What is said of it is said until it was heard.
-- Calls that change leases follow one another. What needs more than being done is settled before its lease is acknowledged.
+- Calls that change leases follow one another, but for the one that waits on the server (``ask``). What needs more than
+  being done is settled before its lease is acknowledged.
 - Jobs that are leased and not begun are about ``HORIZON`` seconds of work, at the pace that was measured.
 - A job that comes alone (its last worker died with it) runs alone.
 """
@@ -90,7 +91,7 @@ class Core:
         self._handlers, self._pools = handlers, pools
         self._all = list(dict.fromkeys(pools.values()))
         self._policy, self._worker, self._chance = policy, worker, chance
-        self._number = 0
+        self._number = self._heard = 0  # of the last call; of the last one whose reply was heard
         self._most = MOST
         self._woken = False
         self._said = -inf  # when the last call was made
@@ -109,13 +110,22 @@ class Core:
         """We could do more, and the server has no more: somebody has to tell us when it has."""
         return self.dry and self._want() > 0
 
+    def ask(self, now: float) -> Ack:
+        """A call that the server is to carry out when there is something to do, made while no other is under way. One that
+        is made before that takes its place: it changes nothing then."""
+        return self._ack(now, self._want(), self.idle, silent=True)
+
+    def latest(self, call: Ack) -> bool:
+        """No other was made since."""
+        return call.number == self._number
+
     @property
     def over(self) -> bool:
         """Nothing is left to be said."""
         return not self._unsettled and not any(batch.new for batch in self.batches.values())
 
     def _want(self) -> int:
-        if self.stopping or self.yielding or self.solo is not None or self.memory.room < LEASES:
+        if self.stopping or self.yielding or self.solo is not None or self.memory.room < 2 * LEASES:
             return 0
         want, waiting, hungry = 0, 0, 0
         for pool in self._all:
@@ -171,15 +181,15 @@ class Core:
         self._unsettled = others
         return Settle(batch, mine, self._policy.keep_done)
 
-    def _ack(self, now: float, want: int, idle: bool) -> Ack:
-        """Says all that is done, but not what is done of a batch that is being worked on fast."""
+    def _ack(self, now: float, want: int, idle: bool, *, silent: bool = False) -> Ack:
+        """Says all that is done, but not what is done of a batch that is being worked on fast. ``silent``: says nothing."""
         self._number += 1
         self._said, self._woken = now, False
         self.calls += 1
         said: list[tuple[Batch, list[int]]] = []
-        words: list[Any] = [self._number, want, round(self._policy.lease * 1000), int(idle), 0]
+        words: list[Any] = [self._number, self._heard, want, round(self._policy.lease * 1000), int(idle), 0]
         for batch in self.batches.values():
-            if len(said) == SAID:
+            if len(said) == SAID or silent:
                 break
             if batch.new and (idle or not batch.left or now - batch.new_since >= PARTIAL):
                 new, batch.new = batch.new, []
@@ -189,10 +199,11 @@ class Core:
                 words += batch.token, batch.unsaid(new), batch.ranges(new), len(names)
                 for item in names.items():
                     words += item
-        words[4] = len(said)
+        words[5] = len(said)
         words.append(self._policy.keep_done)
-        words += [self._record(*one) for one in self._recent]
-        self._recent.clear()
+        if not silent:
+            words += [self._record(*one) for one in self._recent]
+            self._recent.clear()
         return Ack(words, want, said)
 
     def _record(self, entry: Entry, took: float, now: float) -> bytes:
@@ -228,6 +239,9 @@ class Core:
 
     def answered(self, call: Ack, reply: list[Any], now: float) -> None:
         """The jobs that it gives wait in their pools from now on."""
+        if call.number < self._heard:
+            return  # the reply to a later one gave what this one gives
+        self._heard = call.number
         self.offset = int(reply[0]) - now * 1000
         self.lost(reply[2])
         for batch, new in call.said:
@@ -236,7 +250,7 @@ class Core:
                     batch.state[index] = GONE
                 self._end_if_over(batch)
         due, self.cron = int(reply[1]), bool(reply[3])
-        if call.want:
+        if call.want and self.latest(call):
             self.yielding = bool(reply[4])
             self.dry = due != -2 and not self.yielding
             self.due = inf if due < 0 else now + max(due / 1000, CRON if self.cron else 0.001)
@@ -244,6 +258,8 @@ class Core:
         while at < len(reply):
             token, number, lane, first, count = reply[at : at + 5]
             at += 5 + count
+            if token in self.batches:
+                continue  # as the reply to an earlier one said
             self._lease(token, number.decode(), lane, int(first), reply[at - count : at], now)
             jobs += count
             size += sum(map(len, reply[at - count : at]))

@@ -1,25 +1,27 @@
 --- include lanes time events frames dead leases mend limits
 -- A worker's call: says what is done, and leases what is next.
 -- KEYS  1 the queue; beside it nearly all others
--- ARGV  1 time (tests)   2 worker   3 number of its call   4 jobs wanted   5 milliseconds of the lease
---       6 1 if the worker has nothing else to do (and so may have a job that must come alone), else 0
---       7 leases; then for each: token; the indexes not done with ('': none); ids of those done, for events: 5-1 5-7..9;
+-- ARGV  1 time (tests)   2 worker   3 number of its call   4 that of the last one whose reply it has heard
+--       5 jobs wanted   6 milliseconds of the lease
+--       7 1 if the worker has nothing else to do (and so may have a job that must come alone), else 0
+--       8 leases; then for each: token; the indexes not done with ('': none); ids of those done, for events: 5-1 5-7..9;
 --         how many names; then each name and how many of its jobs are done
 --       most records of done jobs to keep; then the records, oldest first
 -- Gives {time; milliseconds until there may be more (-1: nobody knows of any, -2: there is more now);
 --   tokens that were lost; 1 if cron is due; 1 if a job waits that must come alone and this worker is to have it: it should
---   finish the others first; then for each lease, LEASES at most: token; lane's number; lane's name; first position as text;
---   how many jobs; the jobs}
+--   finish the others first; then for each lease, LEASES at most, and those of a call whose reply it has not heard: token;
+--   lane's number; lane's name; first position as text; how many jobs; the jobs}
 local LEASES = 16
-local worker, want = ARGV[2], tonumber(ARGV[4])
-local lost, n = {}, tonumber(ARGV[7])
+local worker, want = ARGV[2], tonumber(ARGV[5])
+local lost, n = {}, tonumber(ARGV[8])
 local last = call('HGET', P .. 'workers', worker)
 local count = last and tonumber(string.match(last, '^(%d+) ')) or 0
 -- A call that comes after a later one of its worker, or after the worker's end, was repeated long ago.
 if tonumber(ARGV[3]) < count then return { text(now), -1, lost, 0, 0 } end
-local again = tonumber(ARGV[3]) == count and string.match(last, ' (.*)$')
+local again = tonumber(ARGV[3]) == count
+local unheard = tonumber(ARGV[4]) < count and string.match(last, ' (.*)$') or ''
 if not again then
-  local at = 8
+  local at = 9
   for _ = 1, n do
     local token, left, ids, names = ARGV[at], ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3])
     local lease = lease_read(token)
@@ -53,8 +55,8 @@ local function lease(number, name, most)
   -- end jobs by the lease of others.
   local token = text(math.max(tonumber(call('HGET', P .. 'q', 'token') or 0) + 1, now * 1000))
   call('HSET', P .. 'q', 'token', token)
-  call('ZADD', P .. 'leases', text(now + ARGV[5]), token)
-  soon(now + ARGV[5])
+  call('ZADD', P .. 'leases', text(now + ARGV[6]), token)
+  soon(now + ARGV[6])
   call('HSET', P .. 'leased', token, table.concat({ worker, number, text(chunk), text(first), text(first + count), '' }, ' '))
   call('HINCRBY', P .. 'q', 'active', count)
   local holes = tonumber(call('HGET', P .. 'q', 'holes') or 0)
@@ -108,6 +110,18 @@ local function give(token, number, name, first, frames)
   tokens[#tokens + 1] = token
 end
 
+for token in string.gmatch(unheard, '%S+') do
+  local old = lease_read(token)
+  if old and old.worker == worker then
+    local name = lane_name(old.number)
+    give(token, old.number, name, text(tonumber(old.chunk) * SIZE + old.first),
+      call('LRANGE', P .. 'c:' .. old.number .. ':' .. old.chunk, old.first, old.stop - 1))
+    reply[2] = -2
+    if string.sub(name, 1, 1) == 'A' then want = 0 end
+  end
+end
+
+local most = #tokens + LEASES
 local function give_from(priority, leases)
   while given < want and #tokens < leases do
     local token, number, name, first, frames, count = from_ring(priority, want - given)
@@ -120,15 +134,7 @@ end
 local queue = call('HMGET', P .. 'q', 'paused', 'waiting')
 local wait = 0
 if again then
-  for token in string.gmatch(again, '%S+') do
-    local old = lease_read(token)
-    if old then
-      local chunk = P .. 'c:' .. old.number .. ':' .. old.chunk
-      give(token, old.number, lane_name(old.number), text(tonumber(old.chunk) * SIZE + old.first),
-        call('LRANGE', chunk, old.first, old.stop - 1))
-      reply[2] = -2
-    end
-  end
+  want = -1 -- it has them
 elseif want > 0 and not queue[1] and tonumber(queue[2] or 0) > 0 then
   local allowed
   want, wait, allowed = allowance('', want)
@@ -139,12 +145,12 @@ elseif want > 0 and not queue[1] and tonumber(queue[2] or 0) > 0 then
       -- One worker at a time makes room for it, so that the others go on.
       local claim = call('GET', P .. 'alone')
       if not claim or claim == worker then
-        if ARGV[6] == '1' then
+        if ARGV[7] == '1' then
           want = 1
-          give_from('A', 1)
+          give_from('A', #tokens + 1)
           if given > 0 then call('SET', P .. 'alone', worker, 'PX', 1) end
         else
-          call('SET', P .. 'alone', worker, 'PX', ARGV[5])
+          call('SET', P .. 'alone', worker, 'PX', ARGV[6])
           reply[5] = 1
         end
       end
@@ -155,9 +161,9 @@ elseif want > 0 and not queue[1] and tonumber(queue[2] or 0) > 0 then
       while turn % 4 == 0 and k < #ready and ready[1] ~= '0' do
         turn, k = turn / 4, k + 1
       end
-      give_from(ready[k], LEASES)
+      give_from(ready[k], most)
       for i = 1, #ready do
-        if i ~= k then give_from(ready[i], LEASES) end
+        if i ~= k then give_from(ready[i], most) end
       end
     end
     if given > 0 then
