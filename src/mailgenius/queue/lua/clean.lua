@@ -16,14 +16,20 @@ if key == 'dead' then
   forget_dead(ids)
   return #ids
 end
-for _, id in ipairs(ids) do
-  local record = call('HGET', P .. 'jobs', id)
-  call('ZREM', P .. key, id)
-  call('HDEL', P .. 'jobs', id)
-  call('HDEL', P .. 'progress', id)
-  release(id)
-  child_ended(id, true)
-  if record then call('HINCRBY', P .. 'names', 'r' .. frame_name(string.match(record, '\n(.*)$')), 1) end
+if not ids[1] then return 0 end
+local records, names = call('HMGET', P .. 'jobs', unpack(ids)), {}
+for _, record in ipairs(records) do
+  local name = record and frame_name(string.match(record, '\n(.*)$'))
+  if name then names[name] = (names[name] or 0) + 1 end
 end
-if ids[1] then tell('removed', table.concat(ids, ' ')) end
+for name, n in pairs(names) do call('HINCRBY', P .. 'names', 'r' .. name, n) end
+call('ZREM', P .. key, unpack(ids))
+call('SREM', P .. 'cancelled', unpack(ids))
+for _, each in ipairs({ 'jobs', 'progress', 'flow_failed' }) do call('HDEL', P .. each, unpack(ids)) end
+local unique, parents = call('HMGET', P .. 'unique_of', unpack(ids)), call('HMGET', P .. 'parent_of', unpack(ids))
+for i, id in ipairs(ids) do
+  if unique[i] then release(id) end
+  if parents[i] then child_ended(id, true) end
+end
+tell('removed', table.concat(ids, ' '))
 return #ids

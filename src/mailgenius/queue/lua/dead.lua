@@ -37,13 +37,9 @@ local function child_ended(id, failed)
 end
 
 local function forget_dead(ids)
-  for i = 1, #ids do
-    call('HDEL', P .. 'jobs', ids[i])
-    call('HDEL', P .. 'errors', ids[i])
-    call('HDEL', P .. 'progress', ids[i])
-    call('HDEL', P .. 'flow_failed', ids[i])
-    call('ZREM', P .. 'dead', ids[i])
-  end
+  if not ids[1] then return end
+  for _, key in ipairs({ 'jobs', 'errors', 'progress', 'flow_failed' }) do call('HDEL', P .. key, unpack(ids)) end
+  call('ZREM', P .. 'dead', unpack(ids))
 end
 
 -- It is kept, with its error, as the queue's settings say: so many, so long.
