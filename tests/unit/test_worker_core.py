@@ -12,7 +12,7 @@ from mailgenius.queue.frames import pack
 from mailgenius.queue.options import Options
 from mailgenius.queue.policy import Policy
 from mailgenius.worker.batch import Ack, Entry, Settle
-from mailgenius.worker.core import LEASES, MOST, Core
+from mailgenius.worker.core import FAR_MOST, LEASES, MOST, Core
 from mailgenius.worker.handlers import define
 from mailgenius.worker.memory import SharedStates, size_of
 from mailgenius.worker.pool import AHEAD, Pool
@@ -266,3 +266,21 @@ def test_a_job_that_comes_alone_runs_alone() -> None:
     last = core.plan(0.31)
     assert isinstance(last, Ack)
     assert last.words[2] == 5
+
+
+@pytest.mark.parametrize(("took", "most"), [(0.0008, MOST), (0.003, FAR_MOST)])
+def test_a_server_that_is_far_away_is_asked_for_more(took: float, most: int) -> None:
+    pool = Pool(5000)
+    states = SharedStates(memoryview(bytearray(size_of(SLOTS))), SLOTS)
+    core = Core({"n": define("n", lambda payload: None)}, {"n": pool}, states, Policy(), worker="me")
+    first = core.plan(1.0)
+    assert isinstance(first, Ack)
+    assert first.want == MOST
+    core.answered(first, [b"0", b"-2", [], 0, 0, b"1", b"5", b"5", b"0", MOST, *[pack("n", b"1")] * MOST], 1.0 + took)
+    second = core.plan(1.01)
+    assert isinstance(second, Ack)
+    assert second.want == most
+    core.answered(second, [b"0", b"-1", [], 0, 0], 1.02)
+    distance, waits = core._distance, core.ask(1.03)
+    core.answered(waits, [b"0", b"-1", [], 0, 0], 6.0)  # how long that took says nothing
+    assert core._distance == distance

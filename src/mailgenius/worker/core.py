@@ -34,10 +34,13 @@ from .verdict import Dead, Retry, dead, verdict
 __all__ = ["Core", "Memory"]
 
 MOST = 512  # jobs of a call: the server does nothing else meanwhile
+FAR_MOST = 1024  # of a call to a server that is far away, where calls are rare
+FAR = 0.0007  # seconds that a call takes beyond the server's work, from where on it is far
+WORK = 1e-6  # seconds that the server needs for a job, about
 BYTES = 4 << 20  # of them, about
 LEASES = 16  # of a call, at most, as work.lua has it
 SAID = 64  # leases of which a call says what is done
-CROWD = 4096  # jobs that are leased and not begun where one pool is full and another idle; else AHEAD
+CROWD = 6144  # jobs that are leased and not begun where one pool is full and another idle; else AHEAD
 SETTLED = 128  # jobs of a call that settles
 RECORDS = 100  # records of done jobs in a call, at most
 PAYLOAD = 16 << 10  # bytes of a payload that is kept in a record; longer ones are not
@@ -93,6 +96,7 @@ class Core:
         self._policy, self._worker, self._chance = policy, worker, chance
         self._number = self._heard = 0  # of the last call; of the last one whose reply was heard
         self._most = MOST
+        self._distance = inf  # seconds that a call takes beyond the server's work: the shortest, lately
         self._woken = False
         self._said = -inf  # when the last call was made
         self._unsettled: deque[tuple[Batch, int, Sequence[Any]]] = deque()
@@ -204,7 +208,7 @@ class Core:
         if not silent:
             words += [self._record(*one) for one in self._recent]
             self._recent.clear()
-        return Ack(words, want, said)
+        return Ack(words, want, said, 0.0 if silent else now)
 
     def _record(self, entry: Entry, took: float, now: float) -> bytes:
         batch, index, like, payload, frame = entry
@@ -243,6 +247,8 @@ class Core:
             return  # the reply to a later one gave what this one gives
         self._heard = call.number
         self.offset = int(reply[0]) - now * 1000
+        if call.at:
+            self._distance = min(1.005 * self._distance, now - call.at - WORK * len(reply))
         self.lost(reply[2])
         for batch, new in call.said:
             if not batch.lost:
@@ -264,7 +270,8 @@ class Core:
             jobs += count
             size += sum(map(len, reply[at - count : at]))
         if jobs:
-            self._most = max(1, min(MOST, 2 * self._most, BYTES * jobs // (size + 1)))
+            most = FAR_MOST if self._distance > FAR else MOST
+            self._most = max(1, min(most, 2 * self._most, BYTES * jobs // (size + 1)))
         if self.stopping:
             self.back_all()
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AHEAD", "HORIZON", "Pool"]
 
-AHEAD = 1536  # jobs that are leased and not begun, at most
+AHEAD = 3072  # jobs that are leased and not begun, at most
 HORIZON = 0.08  # seconds of work that is leased ahead
 _WINDOW = 0.01  # seconds in which the pace is measured
 
