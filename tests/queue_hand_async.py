@@ -8,6 +8,7 @@ import msgspec
 
 from mailgenius import AsyncRedis
 from mailgenius.queue.frames import Frame, parse
+from mailgenius.queue.names import prefix
 from mailgenius.queue.options import lane
 from mailgenius.queue.records import DoneRecord, Failure, pack_done, pack_failure
 from mailgenius.queue.scripts import script
@@ -35,9 +36,9 @@ class Leased(msgspec.Struct):
 class Hand:
     """One of the workers of a queue."""
 
-    def __init__(self, redis: AsyncRedis, queue: str, name: str = "hand") -> None:
+    def __init__(self, redis: AsyncRedis, queue: str, name: str = "hand", shard: int = 0) -> None:
         self.redis, self.name = redis, name
-        self.prefix = f"mg:{{{queue}}}:"
+        self.prefix = prefix(queue, shard)
         self.calls = 0
         self.cron = False  # as the last call said
         self.due = -1

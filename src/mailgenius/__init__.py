@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from .leads import AsyncLeads, Attribute, Lead, Leads, Segment
     from .link import AsyncRedis, Redis
     from .pool import AsyncPool, Pool
-    from .queue import AsyncQueue, Queue
+    from .queue import AsyncQueue, AsyncShardedQueue, Queue, ShardedQueue
     from .queue.outbox import AsyncOutbox, Outbox
     from .worker import Job, Worker
 
@@ -53,6 +53,7 @@ _HOMES = {
     "AsyncPool": "pool",
     "AsyncQueue": "queue",
     "AsyncRedis": "link",
+    "AsyncShardedQueue": "queue",
     "Attribute": "leads",
     "Cache": "cache",
     "EmailCheck": "address",
@@ -72,6 +73,7 @@ _HOMES = {
     "Queue": "queue",
     "Redis": "link",
     "Segment": "leads",
+    "ShardedQueue": "queue",
     "Worker": "worker",
     "validate_email": "address",
     "validate_emails": "address",
@@ -86,6 +88,7 @@ __all__ = [
     "AsyncPool",
     "AsyncQueue",
     "AsyncRedis",
+    "AsyncShardedQueue",
     "Attribute",
     "Cache",
     "ConfigError",
@@ -122,6 +125,7 @@ __all__ = [
     "Segment",
     "ServerError",
     "Settings",
+    "ShardedQueue",
     "SourceError",
     "Worker",
     "open",

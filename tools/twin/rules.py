@@ -22,6 +22,8 @@ RULES: dict[str, str] = {
     "AsyncWriteBehind": "WriteBehind",
     "AsyncFlusher": "Flusher",
     "AsyncQueue": "Queue",
+    "AsyncShard": "Shard",
+    "AsyncShardedQueue": "ShardedQueue",
     "AsyncOutbox": "Outbox",
     "AsyncPostgresUpserts": "PostgresUpserts",
     "AsyncLeads": "Leads",

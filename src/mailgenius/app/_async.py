@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from mailgenius.app.starting import bring_up, embedded, embedded_redis
 from mailgenius.config import Settings, load
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mailgenius.cache import AsyncCache
     from mailgenius.importer import AsyncImporter
     from mailgenius.link import AsyncRedis
-    from mailgenius.queue import AsyncQueue, Policy
+    from mailgenius.queue import AsyncQueue, AsyncShardedQueue, Policy
     from mailgenius.servers import PostgresServer
 
 
@@ -75,7 +75,7 @@ class AsyncMailgenius:
         self._importer: AsyncImporter | None = None
         self._redis: AsyncRedis | None = None
         self._cache: AsyncCache | None = None
-        self._queues: dict[str, AsyncQueue] = {}
+        self._queues: dict[tuple[str, int | None], AsyncQueue | AsyncShardedQueue] = {}
 
     @property
     def importer(self) -> AsyncImporter:
@@ -115,16 +115,30 @@ class AsyncMailgenius:
             self._cache.start()
         return self._cache
 
-    def queue(self, name: str, *, policy: Policy | None = None, unsafe: bool = False) -> AsyncQueue:
-        """The queue of a name. ``policy``: how its jobs are treated, that of its profile or the defaults if left out.
-        ``unsafe``: also on a Redis that may evict or lose jobs."""
-        from mailgenius.queue import AsyncQueue
+    @overload
+    def queue(
+        self, name: str, *, shards: None = None, policy: Policy | None = None, unsafe: bool = False
+    ) -> AsyncQueue: ...
+    @overload
+    def queue(
+        self, name: str, *, shards: int, policy: Policy | None = None, unsafe: bool = False
+    ) -> AsyncShardedQueue: ...
+    def queue(
+        self, name: str, *, shards: int | None = None, policy: Policy | None = None, unsafe: bool = False
+    ) -> AsyncQueue | AsyncShardedQueue:
+        """The queue of a name. ``shards``: in how many it is, on a Redis Cluster. ``policy``: how its jobs are treated,
+        that of its profile or the defaults if left out. ``unsafe``: also on a Redis that may evict or lose jobs."""
+        from mailgenius.queue import AsyncQueue, AsyncShardedQueue
 
-        if policy is not None or unsafe:
-            return AsyncQueue(self.redis, name, policy=policy, unsafe=unsafe)
-        if name not in self._queues:
-            self._queues[name] = AsyncQueue(self.redis, name)
-        return self._queues[name]
+        found = None if policy is not None or unsafe else self._queues.get((name, shards))
+        if found is None:
+            if shards is None:
+                found = AsyncQueue(self.redis, name, policy=policy, unsafe=unsafe)
+            else:
+                found = AsyncShardedQueue(self.redis, name, shards=shards, policy=policy, unsafe=unsafe)
+            if policy is None and not unsafe:
+                self._queues[name, shards] = found
+        return found
 
     async def migrate(self) -> list[Migration]:
         """Brings the schema up to date; the migrations applied now."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from mailgenius.app.starting import bring_up, embedded, embedded_redis
 from mailgenius.config import Settings, load
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mailgenius.cache import Cache
     from mailgenius.importer import Importer
     from mailgenius.link import Redis
-    from mailgenius.queue import Policy, Queue
+    from mailgenius.queue import Policy, Queue, ShardedQueue
     from mailgenius.servers import PostgresServer
 
 
@@ -76,7 +76,7 @@ class Mailgenius:
         self._importer: Importer | None = None
         self._redis: Redis | None = None
         self._cache: Cache | None = None
-        self._queues: dict[str, Queue] = {}
+        self._queues: dict[tuple[str, int | None], Queue | ShardedQueue] = {}
 
     @property
     def importer(self) -> Importer:
@@ -116,16 +116,26 @@ class Mailgenius:
             self._cache.start()
         return self._cache
 
-    def queue(self, name: str, *, policy: Policy | None = None, unsafe: bool = False) -> Queue:
-        """The queue of a name. ``policy``: how its jobs are treated, that of its profile or the defaults if left out.
-        ``unsafe``: also on a Redis that may evict or lose jobs."""
-        from mailgenius.queue import Queue
+    @overload
+    def queue(self, name: str, *, shards: None = None, policy: Policy | None = None, unsafe: bool = False) -> Queue: ...
+    @overload
+    def queue(self, name: str, *, shards: int, policy: Policy | None = None, unsafe: bool = False) -> ShardedQueue: ...
+    def queue(
+        self, name: str, *, shards: int | None = None, policy: Policy | None = None, unsafe: bool = False
+    ) -> Queue | ShardedQueue:
+        """The queue of a name. ``shards``: in how many it is, on a Redis Cluster. ``policy``: how its jobs are treated,
+        that of its profile or the defaults if left out. ``unsafe``: also on a Redis that may evict or lose jobs."""
+        from mailgenius.queue import Queue, ShardedQueue
 
-        if policy is not None or unsafe:
-            return Queue(self.redis, name, policy=policy, unsafe=unsafe)
-        if name not in self._queues:
-            self._queues[name] = Queue(self.redis, name)
-        return self._queues[name]
+        found = None if policy is not None or unsafe else self._queues.get((name, shards))
+        if found is None:
+            if shards is None:
+                found = Queue(self.redis, name, policy=policy, unsafe=unsafe)
+            else:
+                found = ShardedQueue(self.redis, name, shards=shards, policy=policy, unsafe=unsafe)
+            if policy is None and not unsafe:
+                self._queues[name, shards] = found
+        return found
 
     def migrate(self) -> list[Migration]:
         """Brings the schema up to date; the migrations applied now."""

@@ -8,6 +8,7 @@ from .limits import Limit
 from .options import Backoff
 from .policy import PROFILES, Policy
 from .schedule import Schedule
+from .sharded import AsyncShardedQueue, ShardedQueue
 from .states import STATES
 from .step import Flow, Step
 from .views import Counts, JobInfo, NameCounts, Page
@@ -17,6 +18,7 @@ __all__ = [
     "STATES",
     "Added",
     "AsyncQueue",
+    "AsyncShardedQueue",
     "Backoff",
     "Counts",
     "Event",
@@ -28,5 +30,6 @@ __all__ = [
     "Policy",
     "Queue",
     "Schedule",
+    "ShardedQueue",
     "Step",
 ]

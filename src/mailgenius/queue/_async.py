@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mailgenius.errors import ConfigError
 from mailgenius.link import AsyncRedis
 from mailgenius.queue.events_async import Events
 from mailgenius.queue.policy import Policy
@@ -27,6 +28,17 @@ class AsyncQueue(Producer, Results, Schedules, Events):
         unsafe: bool = False,
     ) -> None:
         super().__init__(redis, name, policy, timeout, unsafe)
+
+    async def check(self, durable: bool = False) -> None:
+        """Raises ``ConfigError`` if the server may evict or lose jobs, with what to set; unless ``unsafe``. ``durable``: or
+        if it cannot say what is on its disk. And if the queue has several shards. The first ``add`` does this, and a worker
+        when it starts."""
+        shards = await self._count_shards("ask")
+        if shards > 1:
+            raise ConfigError(
+                f"$.queue.{self.name}: it has {shards} shards on the server; use AsyncShardedQueue(…, shards={shards})"
+            )
+        await super().check(durable)
 
     def __repr__(self) -> str:
         return f"<AsyncQueue {self.name!r}>"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from mailgenius.errors import ConfigError
 from mailgenius.link import Redis
 from mailgenius.queue.events_sync import Events
 from mailgenius.queue.policy import Policy
@@ -28,6 +29,17 @@ class Queue(Producer, Results, Schedules, Events):
         unsafe: bool = False,
     ) -> None:
         super().__init__(redis, name, policy, timeout, unsafe)
+
+    def check(self, durable: bool = False) -> None:
+        """Raises ``ConfigError`` if the server may evict or lose jobs, with what to set; unless ``unsafe``. ``durable``: or
+        if it cannot say what is on its disk. And if the queue has several shards. The first ``add`` does this, and a worker
+        when it starts."""
+        shards = self._count_shards("ask")
+        if shards > 1:
+            raise ConfigError(
+                f"$.queue.{self.name}: it has {shards} shards on the server; use ShardedQueue(…, shards={shards})"
+            )
+        super().check(durable)
 
     def __repr__(self) -> str:
         return f"<Queue {self.name!r}>"

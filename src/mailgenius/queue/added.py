@@ -16,7 +16,7 @@ class Added(Sequence[str]):
 
     def __init__(self, ranges: Sequence[tuple[str, int, int]], then: str = "") -> None:
         """``ranges``: of each, the lane's number, the first position, how many."""
-        self._ranges, self.then = ranges, then
+        self.ranges, self.then = ranges, then
         self._ends = list(accumulate(count for _, _, count in ranges))
 
     def __len__(self) -> int:
@@ -34,11 +34,11 @@ class Added(Sequence[str]):
         if not 0 <= at < len(self):
             raise IndexError(f"there are {len(self):,} jobs")
         which = bisect_right(self._ends, at)
-        lane, first, count = self._ranges[which]
+        lane, first, count = self.ranges[which]
         return f"{lane}-{first + at - (self._ends[which] - count)}"
 
     def __iter__(self) -> Iterator[str]:
-        for lane, first, count in self._ranges:
+        for lane, first, count in self.ranges:
             for position in range(first, first + count):
                 yield f"{lane}-{position}"
 

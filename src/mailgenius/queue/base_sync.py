@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from mailgenius.errors import ConfigError, RedisOutcomeUnknown
 from mailgenius.link import Redis
@@ -17,12 +17,17 @@ __all__ = ["Base"]
 
 
 class Base:
-    """``timeout``: seconds after which adding gives up. ``unsafe``: also on a server that may lose or evict jobs."""
+    """``timeout``: seconds after which adding gives up. ``unsafe``: also on a server that may lose or evict jobs.
+    ``shard``: which one of its queue it is; if not the first, its jobs are known by their ids with ``ids`` before them."""
 
-    def __init__(self, redis: Redis, name: str, policy: Policy | None, timeout: float, unsafe: bool) -> None:
+    def __init__(
+        self, redis: Redis, name: str, policy: Policy | None, timeout: float, unsafe: bool, shard: int = 0
+    ) -> None:
         self.redis, self.name, self.timeout = redis, name, timeout
         self.policy = policy_for(name, policy)
-        self.prefix = prefix(name)
+        self.prefix = prefix(name, shard)
+        self.ids = f"{shard}." if shard else ""
+        self._written = name  # as the outbox calls it
         self._keys = keys(self.prefix)
         self._scripts: dict[str, Script] = {}
         self._clock = ""  # another time than the server's, for tests
@@ -48,6 +53,11 @@ class Base:
                 " all the same."
             )
         self._checked, self._checked_durable = True, self._checked_durable or durable
+
+    def _count_shards(self, how: Literal["ask", "use", "set"], shards: int = 1) -> int:
+        """How many shards the queue has, as the first of them knows; 0: nobody has used it yet. Whoever wants to ``use`` it
+        first says how many there shall be."""
+        return int(self._do("shards", how, shards))
 
     def configure(self) -> None:
         """Gives the server what its scripts need of the policy. A worker does this when it starts; what the server

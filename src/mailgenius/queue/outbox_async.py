@@ -21,6 +21,7 @@ import psycopg
 from mailgenius.errors import DatabaseUnavailable, MailgeniusError
 from mailgenius.link import AsyncRedis
 from mailgenius.pool import AsyncPool
+from mailgenius.queue.names import split
 from mailgenius.queue.sending_async import Sending
 from mailgenius.rt import aio as rt
 
@@ -105,6 +106,7 @@ class AsyncOutbox:
                 except msgspec.MsgspecError as error:
                     await connection.execute("update mailgenius.outbox set error = %s where id = %s", (str(error), id))
                     continue
+                await self._declare(name)
                 await self._queue(name).take(key, words)
                 gone.append(id)
                 keys.setdefault(name, []).append(key)
@@ -115,9 +117,16 @@ class AsyncOutbox:
             await self._queue(name).taken(taken, AFTER)
         return len(rows)
 
+    async def _declare(self, name: str) -> None:
+        """How many shards a queue has which nobody else may have used yet."""
+        queue, _, shards = split(name)
+        if shards and name not in self._queues:
+            await self._queue(queue)._count_shards("use", shards)
+
     def _queue(self, name: str) -> Sending:
         if name not in self._queues:
-            self._queues[name] = Sending(self._redis, name, None, 5.0, self._unsafe)
+            queue, shard, _ = split(name)
+            self._queues[name] = Sending(self._redis, queue, None, 5.0, self._unsafe, shard)
         return self._queues[name]
 
     async def _run(self) -> None:

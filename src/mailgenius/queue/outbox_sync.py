@@ -22,6 +22,7 @@ import psycopg
 from mailgenius.errors import DatabaseUnavailable, MailgeniusError
 from mailgenius.link import Redis
 from mailgenius.pool import Pool
+from mailgenius.queue.names import split
 from mailgenius.queue.sending_sync import Sending
 from mailgenius.rt import threads as rt
 
@@ -106,6 +107,7 @@ class Outbox:
                 except msgspec.MsgspecError as error:
                     connection.execute("update mailgenius.outbox set error = %s where id = %s", (str(error), id))
                     continue
+                self._declare(name)
                 self._queue(name).take(key, words)
                 gone.append(id)
                 keys.setdefault(name, []).append(key)
@@ -116,9 +118,16 @@ class Outbox:
             self._queue(name).taken(taken, AFTER)
         return len(rows)
 
+    def _declare(self, name: str) -> None:
+        """How many shards a queue has which nobody else may have used yet."""
+        queue, _, shards = split(name)
+        if shards and name not in self._queues:
+            self._queue(queue)._count_shards("use", shards)
+
     def _queue(self, name: str) -> Sending:
         if name not in self._queues:
-            self._queues[name] = Sending(self._redis, name, None, 5.0, self._unsafe)
+            queue, shard, _ = split(name)
+            self._queues[name] = Sending(self._redis, queue, None, 5.0, self._unsafe, shard)
         return self._queues[name]
 
     def _run(self) -> None:

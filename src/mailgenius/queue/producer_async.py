@@ -14,7 +14,7 @@ from mailgenius.queue.flows_async import Flows
 from mailgenius.queue.options import DEFAULT_PRIORITY, Backoff, chosen, lane
 from mailgenius.queue.step import Step, StepLike
 
-__all__ = ["Producer"]
+__all__ = ["PART", "Producer", "parts"]
 
 PART = 1000  # jobs of add_many in one call: the server does nothing else meanwhile
 WRITTEN = 50  # jobs of a row of the outbox, which one call adds
@@ -120,7 +120,7 @@ class Producer(Flows):
             if then is not None or batch:
                 raise ConfigError("$.queue.add_many: then and batch are not for jobs of a transaction (connection)")
             written: list[tuple[str, int, int]] = []
-            for part in _parts(payloads, WRITTEN):
+            for part in parts(payloads, WRITTEN):
                 rows = [(place, 0, 0, "", 0, "", 0, "keep", name, options, _encode(payload)) for payload in part]
                 written.append((await self._write_down(connection, rows), 0, len(rows)))
             return Added(written)
@@ -133,7 +133,7 @@ class Producer(Flows):
             return added
         ranges: list[tuple[str, int, int]] = []
         start = self._head(name, options)
-        for number, part in enumerate(_parts(payloads, PART)):
+        for number, part in enumerate(parts(payloads, PART)):
             frames = [start + _encode(payload) for payload in part]
             args: list[Any] = [self.policy.max_waiting, 1, name, len(frames), place, len(frames)]
             args += frames
@@ -144,7 +144,8 @@ class Producer(Flows):
         return Added(ranges)
 
 
-def _parts(payloads: Iterable[Any], most: int) -> Iterable[list[Any]]:
+def parts(payloads: Iterable[Any], most: int) -> Iterable[list[Any]]:
+    """``most`` at a time."""
     part: list[Any] = []
     for payload in payloads:
         part.append(payload)

@@ -22,8 +22,10 @@ _PAUSE = 0.1  # seconds after the connection was lost
 class Results(Inspection, Stream):
     """The part of a queue that waits for jobs to end."""
 
-    def __init__(self, redis: AsyncRedis, name: str, policy: Policy | None, timeout: float, unsafe: bool) -> None:
-        super().__init__(redis, name, policy, timeout, unsafe)
+    def __init__(
+        self, redis: AsyncRedis, name: str, policy: Policy | None, timeout: float, unsafe: bool, shard: int = 0
+    ) -> None:
+        super().__init__(redis, name, policy, timeout, unsafe, shard)
         self._waiting: dict[str, list[rt.Event]] = {}
         self._reading = False
         self._lock = rt.Lock()
@@ -41,14 +43,16 @@ class Results(Inspection, Stream):
             while True:
                 state, _, _, _, error, _, result, *_ = await self._look("show", id)
                 if state == b"failed":
-                    raise JobFailed(f"Job {id} of {self.name!r} failed: {error_text(error)}")
+                    raise JobFailed(f"Job {self.ids}{id} of {self.name!r} failed: {error_text(error)}")
                 if not state:
                     if result:
                         return decoded(result)
-                    raise NotFound(f"No result of job {id} in {self.name!r}: there is no such job, or it was not kept")
+                    raise NotFound(
+                        f"No result of job {self.ids}{id} in {self.name!r}: there is no such job, or it was not kept"
+                    )
                 left = deadline - monotonic()
                 if left <= 0:
-                    raise ResultTimeout(f"Job {id} of {self.name!r} is {state.decode()} after {wait:g} s")
+                    raise ResultTimeout(f"Job {self.ids}{id} of {self.name!r} is {state.decode()} after {wait:g} s")
                 if not listening:
                     listening = True
                     await self._listen(id, ended)

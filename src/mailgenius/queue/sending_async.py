@@ -29,27 +29,30 @@ from mailgenius.queue.options import Options
 from mailgenius.queue.policy import Policy
 from mailgenius.rt import aio as rt
 
-__all__ = ["Sending"]
+__all__ = ["AGAIN", "Sending"]
 
 TOGETHER = 512  # jobs of concurrent add() in one call
 REMEMBERED = 600_000  # milliseconds that the server knows what it answered a producer
 BATCH_REMEMBERED = 86_400_000  # and a batch with a name
 _FIRST, _LONGEST = 0.005, 0.5  # seconds between two tries
-_AGAIN = frozenset({"BUSY", "READONLY", "LOADING", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS"})
+AGAIN = frozenset({"BUSY", "READONLY", "LOADING", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS"})
 _encode = msgspec.msgpack.Encoder().encode
 
 
 class Sending(Base):
     """The part of a queue that gives jobs to the server."""
 
-    def __init__(self, redis: AsyncRedis, name: str, policy: Policy | None, timeout: float, unsafe: bool) -> None:
-        super().__init__(redis, name, policy, timeout, unsafe)
+    def __init__(
+        self, redis: AsyncRedis, name: str, policy: Policy | None, timeout: float, unsafe: bool, shard: int = 0
+    ) -> None:
+        super().__init__(redis, name, policy, timeout, unsafe, shard)
         self._attempt = redis.settings.timeout  # seconds of one try
         self._add, self._put = self._script("add"), self._script("put")
         self._together: rt.Together[str] = rt.Together(self._send, TOGETHER)
         self._puts: rt.Together[tuple[str, bool]] = rt.Together(self._send_puts, TOGETHER)
         self._callers: list[list[Any]] = []  # names of ours that no call is using, each with the number of its calls
         self._heads: dict[str, tuple[int, bytes]] = {}
+        self._hurries = False  # another server takes the jobs if it is certain that this one did not
         self._ahead = 0.0  # what the server's clock is ahead of ours, in milliseconds
 
     # -- one call for many -----------------------------------------------------------------------------------------
@@ -105,7 +108,8 @@ class Sending(Base):
             words += place, 0, due or (now + wait if wait else 0), name, *rest, frame
         async with connection.cursor() as cursor:
             await cursor.execute(
-                "insert into mailgenius.outbox (queue, key, jobs) values (%s, %s, %s)", (self.name, key, _encode(words))
+                "insert into mailgenius.outbox (queue, key, jobs) values (%s, %s, %s)",
+                (self._written, key, _encode(words)),
             )
         return key
 
@@ -154,14 +158,14 @@ class Sending(Base):
                 reply = await do(self._keys, (self._clock, own[0], own[1], kept, *args), timeout=self._attempt)
                 break
             except RedisRefused as error:
-                if error.code not in _AGAIN:
+                if error.code not in AGAIN:
                     raise
                 why: Exception = error
             except RedisUnavailable as error:
                 unknown = unknown or isinstance(error, RedisTimeout | RedisOutcomeUnknown)
                 why = error
             left = begun + self.timeout - monotonic()
-            if left <= 0:
+            if left <= 0 or (self._hurries and not unknown):
                 if unknown:
                     raise RedisOutcomeUnknown(f"Whether jobs were added to {self.name!r} is not known: {why}") from why
                 raise why
