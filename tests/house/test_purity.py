@@ -155,6 +155,7 @@ SHELLS: dict[str, str] = {
     "worker/loop_runner": "tasks, the clock",
     "worker/process_runner": "processes, the clock",
     "worker/running": "connections, tasks, the clock",
+    "worker/shard": "connections, tasks, the clock",
     "worker/thread_runner": "threads, the clock",
     "worker/worker": "tasks, signals",
     "app/_async": "everything",

@@ -1,5 +1,5 @@
 """A worker in a process of its own, that can be killed: ``python -m tests.rooms.worker_child URL QUEUE JOURNAL``, and
-perhaps ``no-keeper``.
+perhaps ``no-keeper`` or ``shards=3``.
 
 Each job that ends appends its payload to the journal, one line. The name of a job says what it does.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mailgenius import AsyncRedis
-from mailgenius.queue import AsyncQueue, Policy
+from mailgenius.queue import AsyncQueue, AsyncShardedQueue, Policy
 from mailgenius.rt import aio as rt
 from mailgenius.worker import Job, Worker
 from tests.waiting_async import until
@@ -40,7 +40,12 @@ async def there(path: Path) -> None:
 
 async def main(url: str, name: str, path: str, *flags: str) -> None:
     async with AsyncRedis(url) as redis:
-        queue = AsyncQueue(redis, name, policy=Policy(lease=LEASE, attempts=2), unsafe=True)
+        policy = Policy(lease=LEASE, attempts=2)
+        queue: AsyncQueue | AsyncShardedQueue = AsyncQueue(redis, name, policy=policy, unsafe=True)
+        for flag in flags:
+            if flag.startswith("shards="):
+                shards = int(flag.partition("=")[2])
+                queue = AsyncShardedQueue(redis, name, shards=shards, policy=policy, unsafe=True)
         worker = Worker(queue, unsafe=True, keeper="no-keeper" not in flags, concurrency=4)
 
         @worker.handler("note")

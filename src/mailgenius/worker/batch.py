@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .like import Like
 from .states import GONE, SIZE
 
-__all__ = ["Ack", "Batch", "Entry", "Settle", "States"]
+if TYPE_CHECKING:
+    from .core import Core
+
+__all__ = ["Ack", "Batch", "Entry", "Settle", "States", "id_of"]
 
 
 class States(Protocol):
@@ -19,12 +22,15 @@ class States(Protocol):
 
 
 class Batch:
-    """A lease: a range of positions of a chunk."""
+    """A lease: a range of positions of a chunk. ``ids``: what stands before the ids of its jobs outside of their shard."""
 
-    __slots__ = ("at", "count", "first", "lane", "left", "lost", "names", "new", "new_since", "state", "token")
+    __slots__ = (
+        "at", "core", "count", "first", "ids", "lane", "left", "lost", "names", "new", "new_since", "state", "token"
+    )  # fmt: skip
+    core: Core  # whose it is
 
-    def __init__(self, token: bytes, lane: str, first: int, count: int, state: States) -> None:
-        self.token, self.lane, self.first, self.count = token, lane, first, count
+    def __init__(self, token: bytes, lane: str, first: int, count: int, state: States, ids: str = "") -> None:
+        self.token, self.lane, self.first, self.count, self.ids = token, lane, first, count, ids
         self.at = first % SIZE  # the place of the first one in its chunk
         self.state = state
         self.names: list[str] = []
@@ -34,6 +40,7 @@ class Batch:
         self.lost = False
 
     def id(self, index: int) -> str:
+        """In its shard."""
         return f"{self.lane}-{self.first + index}"
 
     def unsaid(self, new: list[int]) -> bytes:
@@ -70,6 +77,12 @@ class Batch:
 
 #: A job that was leased: its batch, its place there, what it is like, its payload, its bytes.
 Entry = tuple[Batch, int, Like, bytes, bytes]
+
+
+def id_of(entry: Entry) -> str:
+    """A job's id, as it is known outside of its shard."""
+    batch, index, like = entry[:3]
+    return batch.ids + (like.id or batch.id(index))
 
 
 class Settle:

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from mailgenius.errors import ConfigError, JobFailed, JobRetry, RedisUnavailable
-from mailgenius.queue import AsyncQueue
+from mailgenius.queue import AsyncQueue, AsyncShardedQueue
 from mailgenius.queue.options import Options
 
 from .job import Job
@@ -65,7 +65,7 @@ class Bulk:
         if item_timeout is not None and item_timeout <= 0:
             raise ConfigError(f"{where}.item_timeout: {item_timeout} is out of range; give seconds above 0")
         self.name, self.size, self.item_timeout = name, size, item_timeout
-        self.queue: AsyncQueue | None = None  # of the run under way
+        self.queue: AsyncQueue | AsyncShardedQueue | None = None  # of the run under way
         self._function, self._is_async = function, inspect.iscoroutinefunction(function)
         names = [each for each in inspect.signature(function).parameters.values() if each.default is each.empty]
         if not 1 <= len(names) <= 2:
@@ -82,7 +82,8 @@ class Bulk:
     async def _run(self, items: list[Any], job: Job) -> BulkResult:
         queue = self.queue
         assert queue is not None  # noqa: S101 - the worker sets it before it begins
-        key = f"{queue.prefix}bulk:{job.id}"
+        shard = queue if isinstance(queue, AsyncQueue) else queue.shard_of(job.id)[0]
+        key = f"{shard.prefix}bulk:{job.id}"
         found = await _sure(lambda: queue.redis.call("HGETALL", key))
         pairs = found.items() if isinstance(found, dict) else zip(found[::2], found[1::2], strict=True)
         outcomes = {int(i): _outcome(text) if text else Outcome("unknown") for i, text in pairs}
@@ -106,7 +107,9 @@ class Bulk:
         job.progress(100)
         return _summary(len(items), outcomes)
 
-    async def _one(self, queue: AsyncQueue, key: str, items: list[Any], i: int, job: Job) -> Outcome | BaseException:
+    async def _one(
+        self, queue: AsyncQueue | AsyncShardedQueue, key: str, items: list[Any], i: int, job: Job
+    ) -> Outcome | BaseException:
         """Its outcome; or its error, if it is the job's only item: then that is what happened to the job."""
         try:
             async with asyncio.timeout(self.item_timeout) as limit:
@@ -130,7 +133,9 @@ class Bulk:
             return await self._function(*args)
         return await asyncio.to_thread(self._function, *args)
 
-    async def _later(self, queue: AsyncQueue, item: Any, i: int, job: Job, error: Exception) -> Outcome:
+    async def _later(
+        self, queue: AsyncQueue | AsyncShardedQueue, item: Any, i: int, job: Job, error: Exception
+    ) -> Outcome:
         options = job.options or Options()
         policy = queue.policy
         allowed = policy.attempts if options.attempts is None else options.attempts

@@ -24,10 +24,11 @@ from mailgenius.queue.frames import UnknownFormat, parse
 from mailgenius.queue.policy import Policy
 from mailgenius.queue.records import DoneRecord, pack_done
 
-from .batch import Ack, Batch, Entry, Settle, States
+from .batch import Ack, Batch, Entry, Settle, States, id_of
 from .handlers import Handler
 from .like import Like
 from .pool import AHEAD, Pool
+from .sharing import PATIENCE, Sharing
 from .states import DONE, ENDED, GONE, SIZE
 from .verdict import Dead, Retry, dead, verdict
 
@@ -65,7 +66,8 @@ class Memory(Protocol):
 
 
 class Core:
-    """``pools``: of each handler. ``chance``: random numbers from 0 to 1."""
+    """``pools``: of each handler. ``ids``: what stands before the ids of its jobs outside of its shard. ``sharing``: with
+    cores of other shards, which have the same pools. ``chance``: random numbers from 0 to 1."""
 
     def __init__(
         self,
@@ -75,9 +77,11 @@ class Core:
         policy: Policy,
         *,
         worker: str,
+        ids: str = "",
+        sharing: Sharing | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self.memory = memory
+        self.memory, self.ids = memory, ids
         self.batches: dict[bytes, Batch] = {}
         self.stopping = False
         self.yielding = False  # a job that must come alone waits until we have nothing else
@@ -85,14 +89,20 @@ class Core:
         self.dry = False  # the server has nothing for us
         self.due = 0.0  # until then, unless it says otherwise before
         self.cron = False  # a cron job is due
+        self.away = False  # the server does not answer
+        self.asked, self.asked_at = 0, 0.0  # jobs, by a call that is under way; when it was made
+        self.turn = 0  # higher than that of all who asked before
         self.offset = 0.0  # what the server's clock is ahead of ours, in milliseconds
         self.failed: list[tuple[Entry, BaseException, Retry | Dead]] = []  # for those who listen
         self.stalled: list[Entry] = []
         self.losses: list[list[str]] = []  # ids
         self.waited = Histogram()  # seconds from being added to being leased
         self.calls = self.leased = self.completed = self.retried = self.dead = self.refused = 0
+        self._sharing = sharing
+        if sharing is not None:
+            sharing.cores.append(self)
         self._handlers, self._pools = handlers, pools
-        self._all = list(dict.fromkeys(pools.values()))
+        self.pools = list(dict.fromkeys(pools.values()))
         self._policy, self._worker, self._chance = policy, worker, chance
         self._number = self._heard = 0  # of the last call; of the last one whose reply was heard
         self._most = MOST
@@ -107,7 +117,12 @@ class Core:
 
     @property
     def idle(self) -> bool:
-        return not any(pool.running or pool.waiting for pool in self._all)
+        return not any(pool.running or pool.waiting for pool in self.pools)
+
+    @property
+    def full(self) -> bool:
+        """There is no room for the leases of a call."""
+        return self.memory.room < 2 * LEASES
 
     @property
     def listening(self) -> bool:
@@ -129,10 +144,12 @@ class Core:
         return not self._unsettled and not any(batch.new for batch in self.batches.values())
 
     def _want(self) -> int:
-        if self.stopping or self.yielding or self.solo is not None or self.memory.room < 2 * LEASES:
+        if self.stopping or self.yielding or self.solo is not None or self.full:
+            return 0
+        if self._sharing is not None and self._sharing.held:
             return 0
         want, waiting, hungry = 0, 0, 0
-        for pool in self._all:
+        for pool in self.pools:
             queued = len(pool.waiting)
             waiting += queued
             room = pool.limit - pool.running
@@ -145,33 +162,38 @@ class Core:
 
     def plan(self, now: float) -> Settle | Ack | float:
         """The call to make next; else seconds until there may be one, if nothing happens before."""
-        for pool in self._all:
+        for pool in self.pools:
             pool.measure(now)
         if self._unsettled:
             return self._settle()
-        idle, want = self.idle, self._want()
-        if self.yielding and idle and not self.stopping:
+        idle, want, sharing = self.idle, self._want(), self._sharing
+        if self.yielding and idle and not self.stopping and (sharing is None or sharing.alone(self, now)):
             return self._ack(now, min(1, self.memory.room), True)
+        part, turn = (want, None) if sharing is None else sharing.part(self, want, now)
         if self._woken and not want and not self.yielding:
             return self._ack(now, 0, idle)
-        wait = inf
-        if want:
+        wait = inf if part or not want else PATIENCE
+        if part:
             if self.dry and now < self.due:
                 wait = self.due - now
-            elif any(pool.hungry for pool in self._all) or want >= min(self._most, self._queued() + 1):
-                return self._ack(now, want, idle)
+            elif any(pool.hungry for pool in self.pools) or want >= min(self._most, self._queued() + 1):
+                return self._ack(now, part, idle)
+            elif turn and sharing is not None:  # who has nothing to say could not ask for little else
+                wait = sharing.last + SPACED - now
+                if wait <= 0:
+                    return self._ack(now, part, idle)
         for batch in self.batches.values():
             if batch.new:
                 ready = self._said + SPACED
                 if batch.left:
                     ready = max(ready, batch.new_since + PARTIAL)
                 if idle or ready <= now:
-                    return self._ack(now, want, idle)
+                    return self._ack(now, 0 if turn is False else part, idle)
                 wait = min(wait, ready - now)
         return wait
 
     def _queued(self) -> int:
-        return sum(len(pool.waiting) for pool in self._all)
+        return sum(len(pool.waiting) for pool in self.pools)
 
     def _settle(self) -> Settle:
         batch = self._unsettled[0][0]
@@ -191,7 +213,13 @@ class Core:
         self._said, self._woken = now, False
         self.calls += 1
         said: list[tuple[Batch, list[int]]] = []
-        words: list[Any] = [self._number, self._heard, want, round(self._policy.lease * 1000), int(idle), 0]
+        alone = idle
+        if self._sharing is not None:
+            alone = idle and self.yielding  # else others may be getting jobs meanwhile
+            self.asked = want
+            if want:
+                self._sharing.asks(self, now)
+        words: list[Any] = [self._number, self._heard, want, round(self._policy.lease * 1000), int(alone), 0]
         for batch in self.batches.values():
             if len(said) == SAID or silent:
                 break
@@ -243,6 +271,7 @@ class Core:
 
     def answered(self, call: Ack, reply: list[Any], now: float) -> None:
         """The jobs that it gives wait in their pools from now on."""
+        self.asked, self.away = 0, False
         if call.number < self._heard:
             return  # the reply to a later one gave what this one gives
         self._heard = call.number
@@ -274,10 +303,13 @@ class Core:
             self._most = max(1, min(most, 2 * self._most, BYTES * jobs // (size + 1)))
         if self.stopping:
             self.back_all()
+        elif jobs and self._sharing is not None and self._sharing.clash(self):
+            self.back_all(self)
 
     def _lease(self, token: bytes, number: str, lane: bytes, first: int, frames: list[bytes], now: float) -> None:
         states = self.memory.take(token, first % SIZE, len(frames))
-        self.batches[token] = batch = Batch(token, number, first, len(frames), states)
+        self.batches[token] = batch = Batch(token, number, first, len(frames), states, self.ids)
+        batch.core = self
         self.leased += len(frames)
         if lane[:1] == b"A":
             self.solo = batch
@@ -296,13 +328,13 @@ class Core:
             batch.lost = True
             self.refused += 1
             self.memory.hide(token)
-            for pool in self._all:
+            for pool in self.pools:
                 batch.left -= pool.drop(batch)
             gone = [one for one in self._unsettled if one[0] is batch]
             batch.left -= len(gone)
             self._unsettled = deque(one for one in self._unsettled if one[0] is not batch)
             batch.new.clear()
-            self.losses.append([batch.id(i) for i in range(batch.count) if batch.state[i] != GONE])
+            self.losses.append([self.ids + batch.id(i) for i in range(batch.count) if batch.state[i] != GONE])
             self._end_if_over(batch)
 
     def _end_if_over(self, batch: Batch) -> None:
@@ -409,29 +441,34 @@ class Core:
         self.failed.append((entry, error, decided))
 
     def back(self, entry: Entry) -> None:
-        """It is to be run by another worker, as if we had not begun it."""
+        """It is to be run by another worker, as if we had not begun it. One that must come alone still must."""
         lane = _lane(entry[2].options)
-        self._settles(entry, "back", "", "0" + lane[1:], entry[4])
+        first = "A" if entry[0] is self.solo else "0"
+        self._settles(entry, "back", "", first + lane[1:], entry[4])
 
     def cancel(self, ids: set[str], now: float) -> None:
         """Jobs that were removed after they were leased, and have not begun."""
-        for pool in self._all:
+        for pool in self.pools:
             for _ in range(len(pool.waiting)):
                 try:
                     entry = pool.waiting.popleft()
                 except IndexError:  # a thread took it
                     break
-                if (entry[2].id or entry[0].id(entry[1])) in ids:
-                    self.raised(entry, JobCancelled("it was removed before it began"), now)
+                if id_of(entry) in ids:
+                    entry[0].core.raised(entry, JobCancelled("it was removed before it began"), now)
                 else:
                     pool.waiting.append(entry)
 
-    def back_all(self) -> None:
-        """All that has not begun."""
-        for pool in self._all:
-            while pool.waiting:
+    def back_all(self, core: Core | None = None) -> None:
+        """All that has not begun; of one core, or of all."""
+        for pool in self.pools:
+            for _ in range(len(pool.waiting)):
                 with suppress(IndexError):  # a thread took it
-                    self.back(pool.waiting.popleft())
+                    entry = pool.waiting.popleft()
+                    if core is None or entry[0].core is core:
+                        entry[0].core.back(entry)
+                    else:
+                        pool.waiting.append(entry)
 
     def _settles(self, entry: Entry, kind: str, a: Any, b: Any, c: Any) -> None:
         batch, index, like = entry[0], entry[1], entry[2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -15,31 +14,43 @@ from .batch import Entry
 from .core import Core
 from .job import Job
 
-__all__ = ["Ends", "unreadable"]
+__all__ = ["Cores", "Ends", "unreadable"]
 
 _encode = msgspec.msgpack.Encoder().encode
 
 
+class Cores:
+    """Of the shards of a queue: the one that a job is of hears what became of it."""
+
+    def done(self, entry: Entry, took: float, now: float) -> None:
+        entry[0].core.done(entry, took, now)
+
+    def kept(self, entry: Entry, result: bytes, keep: float, took: float, now: float) -> None:
+        entry[0].core.kept(entry, result, keep, took, now)
+
+    def raised(self, entry: Entry, error: BaseException, now: float) -> None:
+        entry[0].core.raised(entry, error, now)
+
+    def back(self, entry: Entry) -> None:
+        entry[0].core.back(entry)
+
+
 class Ends:
-    """``poke()`` says that there may be a call to make; ``broke(error)`` that something of ours failed."""
+    """``poke()`` says that there may be a call to make; ``broke(error)`` that something of ours failed; ``note(id, kind,
+    what)``, from any thread, what a job says of itself."""
 
     def __init__(
         self,
-        core: Core,
+        core: Core | Cores,
         poke: Callable[[], object],
         broke: Callable[[BaseException], object],
-        noted: Callable[[], object],
+        note: Callable[[str, str, bytes], object],
         on_done: Callable[[Entry, Any], object] | None,
     ) -> None:
         self.run = Histogram()
-        self.notes: deque[tuple[str, str, bytes]] = deque()  # threads add to it
-        self.poke, self.broke = poke, broke
-        self._core, self._noted, self._on_done = core, noted, on_done
+        self.poke, self.broke, self.note = poke, broke, note
+        self._core, self._on_done = core, on_done
         self._observe, self._done = self.run.observe, core.done
-
-    def note(self, id: str, kind: str, what: bytes) -> None:
-        self.notes.append((id, kind, what))
-        self._noted()
 
     def done(self, entry: Entry, took: float, now: float) -> None:
         """There is nothing to keep."""

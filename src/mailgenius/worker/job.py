@@ -10,7 +10,7 @@ import msgspec
 
 from mailgenius.queue.options import Options
 
-from .batch import Entry
+from .batch import Entry, id_of
 
 __all__ = ["Job"]
 
@@ -33,8 +33,7 @@ class Job:
 
     @property
     def id(self) -> str:
-        batch, index, like = self._entry[:3]
-        return like.id or batch.id(index)
+        return id_of(self._entry)
 
     @property
     def name(self) -> str:

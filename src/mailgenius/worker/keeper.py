@@ -2,8 +2,9 @@
 gives them back at once when the worker dies.
 
 Started by keeping.py as ``python -m mailgenius.worker.keeper``. Its standard input brings one line, a JSON object, and ends
-when the worker does; its standard output takes news, a JSON object a line, the first when it has begun: tokens that were
-``lost``, ids of jobs that are to be ``cancelled``. Leases and states of jobs are in memory that both share (memory.py). A
+when the worker does; its standard output takes news, a JSON object a line, the first of each shard when it has begun: the
+shard, tokens that were ``lost``, ids of jobs that are to be ``cancelled``. A thread keeps each shard, so that one whose
+server is away keeps none of the others waiting. Leases and states of jobs are in memory that both share (memory.py). A
 worker that is stopped (SIGSTOP) is not renewed: it does nothing, and others shall.
 """
 
@@ -16,6 +17,7 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -27,25 +29,27 @@ from mailgenius.errors import MailgeniusError
 from mailgenius.link import Redis
 from mailgenius.queue.names import keys
 from mailgenius.queue.scripts import script
-from mailgenius.worker.memory import SharedStates
+from mailgenius.worker.memory import SharedStates, size_of
 
 __all__ = ["Keeper", "main"]
 
 _OFTEN = 2.0  # seconds between two beats at most, so that cancelled jobs are heard of
 _AGAIN = 0.25  # seconds between two tries while Redis is away
+_saying = threading.Lock()
 
 
 class Keeper:
-    """``order``: url, settings, prefix, worker, pid, lease (seconds), slots, clock."""
+    """Of one shard. ``order``: url, settings, shards (what their keys begin with), worker, pid, lease (seconds), slots,
+    clock."""
 
-    def __init__(self, order: dict[str, Any], memory: mmap.mmap) -> None:
-        settings = msgspec.convert(order["settings"], RedisSettings)
-        self._redis = Redis(order["url"], settings=settings)
-        self._beat, self._back = self._redis.script(script("beat")), self._redis.script(script("back"))
-        self._keys = keys(order["prefix"])
+    def __init__(self, order: dict[str, Any], shard: int, redis: Redis, memory: memoryview) -> None:
+        self._shard = shard
+        self._beat, self._back = redis.script(script("beat")), redis.script(script("back"))
+        self._keys = keys(order["shards"][shard])
         self._worker, self._pid, self._clock = order["worker"], order["pid"], order["clock"]
         self._lease: float = order["lease"]
-        self._memory = SharedStates(memoryview(memory), order["slots"])
+        size = size_of(order["slots"])
+        self._memory = SharedStates(memory[size * shard : size * (shard + 1)], order["slots"])
         self._renewed = time.monotonic()
         self._missing: set[bytes] = set()  # tokens that the server did not know the last time
 
@@ -83,7 +87,9 @@ class Keeper:
 
     def _say(self, lost: list[str], cancelled: list[str]) -> None:
         with contextlib.suppress(BrokenPipeError):
-            os.write(1, json.dumps({"lost": lost, "cancelled": cancelled}).encode() + b"\n")
+            line = json.dumps({"shard": self._shard, "lost": lost, "cancelled": cancelled}).encode() + b"\n"
+            with _saying:
+                os.write(1, line)
 
     def _give_back(self) -> None:
         """All that the worker had, with what is known of it. Tries until the leases have ended by themselves."""
@@ -118,7 +124,15 @@ def main() -> None:
     life = [0]
     with contextlib.suppress(AttributeError, OSError):  # other processes that the worker made may hold the pipe open
         life.append(os.pidfd_open(order["pid"]))
-    Keeper(order, mmap.mmap(order["memory"], 0)).run(life)
+    redis = Redis(order["url"], settings=msgspec.convert(order["settings"], RedisSettings))
+    memory = memoryview(mmap.mmap(order["memory"], 0))
+    keepers = [Keeper(order, shard, redis, memory) for shard in range(len(order["shards"]))]
+    others = [threading.Thread(target=keeper.run, args=(life,)) for keeper in keepers[1:]]
+    for thread in others:
+        thread.start()
+    keepers[0].run(life)
+    for thread in others:
+        thread.join()
 
 
 if __name__ == "__main__":

@@ -30,14 +30,14 @@ def shared_memory(size: int) -> tuple[int, mmap.mmap]:
 
 
 class Keeping:
-    """``order``: what the keeper is told, but the memory. ``heard(lost, cancelled)``: its news. ``broke(error)``: it could
-    not be started, or ended."""
+    """``order``: what the keeper is told, but the memory. ``heard(shard, lost, cancelled)``: its news. ``broke(error)``: it
+    could not be started, or ended."""
 
     def __init__(
         self,
         order: dict[str, Any],
         memory: int,
-        heard: Callable[[list[bytes], set[str]], object],
+        heard: Callable[[int, list[bytes], set[str]], object],
         broke: Callable[[BaseException], object],
     ) -> None:
         self._order = order | {"memory": memory, "pid": os.getpid()}
@@ -45,7 +45,7 @@ class Keeping:
         self._loop = asyncio.get_running_loop()
         self._process: subprocess.Popen[bytes] | None = None
         self.started = 0
-        self.ready = False  # it renews
+        self.ready: set[int] = set()  # shards whose leases it renews
         self._text = b""
         self._again: asyncio.TimerHandle | None = None
 
@@ -82,16 +82,16 @@ class Keeping:
         if not text:
             # One that had been at work is replaced at once; one that cannot begin shall not be started again and again.
             pause = 0.0 if self.ready else _PAUSE
-            self.ready = False
+            self.ready.clear()
             self._forget(process)
             self._again = self._loop.call_later(pause, self._restart)
             self._broke(RuntimeError(f"The keeper ended with exit code {process.wait(1.0)}: another one is started"))
             return
         *lines, self._text = (self._text + text).split(b"\n")
         for line in lines:
-            self.ready = True
             news = json.loads(line)
-            self._heard([token.encode() for token in news["lost"]], set(news["cancelled"]))
+            self.ready.add(news["shard"])
+            self._heard(news["shard"], [token.encode() for token in news["lost"]], set(news["cancelled"]))
 
     def _restart(self) -> None:
         try:

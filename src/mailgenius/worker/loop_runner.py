@@ -14,7 +14,7 @@ import msgspec
 
 from mailgenius.errors import JobCancelled, JobFailed, JobTimeout
 
-from .batch import Entry
+from .batch import Entry, id_of
 from .ends import Ends, unreadable
 from .job import Job
 from .pool import Pool
@@ -189,10 +189,8 @@ class LoopRunner:
     def cancel(self, ids: set[str]) -> None:
         """Jobs that were removed."""
         for slot in list(self._slots):
-            if slot.entry is not None:
-                batch, index, like = slot.entry[:3]
-                if (like.id or batch.id(index)) in ids:
-                    self._cancel(slot, JobCancelled("it was removed while it ran"))
+            if slot.entry is not None and id_of(slot.entry) in ids:
+                self._cancel(slot, JobCancelled("it was removed while it ran"))
 
     def abandon(self) -> None:
         """All that runs is given back."""

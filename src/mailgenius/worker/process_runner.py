@@ -21,7 +21,7 @@ import msgspec
 from mailgenius.errors import JobCancelled, JobFailed, JobRetry, JobTimeout
 from mailgenius.queue.frames import parse
 
-from .batch import Batch, Entry
+from .batch import Batch, Entry, id_of
 from .ends import Ends, unreadable
 from .handlers import define
 from .job import Job
@@ -187,8 +187,8 @@ class ProcessRunner:
 
 
 def _order(entry: Entry, payload: bytes) -> bytes:
-    batch, index, like, _, frame = entry
-    return msgspec.msgpack.encode((like.name, payload, like.id or batch.id(index), frame, bool(like.keep_result)))
+    _, _, like, _, frame = entry
+    return msgspec.msgpack.encode((like.name, payload, id_of(entry), frame, bool(like.keep_result)))
 
 
 def _error(kind: str, value: Any) -> BaseException:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, overload
 
 from mailgenius.errors import ConfigError
 from mailgenius.link import AsyncRedis
-from mailgenius.queue import AsyncQueue
+from mailgenius.queue import AsyncQueue, AsyncShardedQueue
 
 from .bulk import Bulk
 from .handlers import Handler, define
@@ -23,7 +23,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Worker:
-    """``Worker(queue)``, or ``Worker("email-sending", url="redis://…")``.
+    """``Worker(queue)``, or ``Worker("email-sending", url="redis://…")``; with ``shards``, if it has several.
 
     ``concurrency``: jobs that run at once, of all handlers of a kind (async, plain, ``process=True``) that have no number
     of their own. ``keeper``: a small process beside the worker renews its leases, so that a handler may hold the
@@ -34,9 +34,10 @@ class Worker:
 
     def __init__(
         self,
-        queue: AsyncQueue | str,
+        queue: AsyncQueue | AsyncShardedQueue | str,
         *,
         url: str | None = None,
+        shards: int | None = None,
         concurrency: int = 20,
         keeper: bool = True,
         grace: float = 30.0,
@@ -44,11 +45,13 @@ class Worker:
     ) -> None:
         if isinstance(queue, str) == (url is None):
             raise ConfigError("$.worker: give an AsyncQueue, or the queue's name and the url of its Redis")
+        if shards is not None and not isinstance(queue, str):
+            raise ConfigError("$.worker.shards: the queue that was given says itself how many it has")
         if concurrency < 1:
             raise ConfigError(f"$.worker.concurrency: {concurrency} is out of range; give at least 1")
         if grace < 0:
             raise ConfigError(f"$.worker.grace: {grace} is out of range; give at least 0")
-        self._given, self._url, self._unsafe = queue, url, unsafe
+        self._given, self._url, self._shards, self._unsafe = queue, url, shards, unsafe
         self._options = RunOptions(concurrency=concurrency, keeper=keeper, grace=grace)
         self._handlers: dict[str, Handler] = {}
         self._bulks: list[Bulk] = []
@@ -143,14 +146,17 @@ class Worker:
             raise ConfigError("$.worker: it has no handlers; give it some with @worker.handler(name)")
         if self._run is not None:
             raise RuntimeError("this worker is running already")
-        if isinstance(self._given, AsyncQueue):
+        if not isinstance(self._given, str):
             await self._with(self._given)
-        else:
-            assert self._url is not None  # noqa: S101 - __init__ has seen to it
-            async with AsyncRedis(self._url) as redis:
+            return
+        assert self._url is not None  # noqa: S101 - __init__ has seen to it
+        async with AsyncRedis(self._url) as redis:
+            if self._shards is None:
                 await self._with(AsyncQueue(redis, self._given, unsafe=self._unsafe))
+            else:
+                await self._with(AsyncShardedQueue(redis, self._given, shards=self._shards, unsafe=self._unsafe))
 
-    async def _with(self, queue: AsyncQueue) -> None:
+    async def _with(self, queue: AsyncQueue | AsyncShardedQueue) -> None:
         for bulk in self._bulks:
             bulk.queue = queue
         self._run = run = Run(self._handlers, self._hooks, queue, self._options)
