@@ -15,6 +15,7 @@ SCENARIOS = [
     "queue_work",
     "queue_two",
     "queue_far",
+    "queue_shards",
     "queue_idle",
     "queue_server",
     "queue_delayed",

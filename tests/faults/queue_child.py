@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from mailgenius import AsyncRedis
-from mailgenius.queue import AsyncQueue, Backoff, Policy
+from mailgenius.queue import AsyncQueue, AsyncShardedQueue, Backoff, Policy
 from mailgenius.rt import aio as rt
 from mailgenius.worker import Job, Worker
 
@@ -87,11 +87,20 @@ def handlers(worker: Worker, journal: Journal, keys: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def queue_of(
+    redis: AsyncRedis, flags: dict[str, str], policy: Policy, timeout: float = 5.0
+) -> AsyncQueue | AsyncShardedQueue:
+    """``shards=3``: of so many."""
+    if "shards" not in flags:
+        return AsyncQueue(redis, QUEUE, policy=policy, timeout=timeout)
+    return AsyncShardedQueue(redis, QUEUE, shards=int(flags["shards"]), policy=policy, timeout=timeout)
+
+
 async def work(url: str, path: str, flags: dict[str, str]) -> None:
     async with AsyncRedis(url) as redis:
         stalls = int(flags.get("stalls", POLICY.max_stalled))
         policy = Policy(**{name: getattr(POLICY, name) for name in POLICY.__struct_fields__} | {"max_stalled": stalls})
-        queue = AsyncQueue(redis, QUEUE, policy=policy)
+        queue = queue_of(redis, flags, policy)
         worker = Worker(
             queue, unsafe="unsafe" in flags, keeper="alone" not in flags, grace=float(flags.get("grace", 20))
         )
@@ -105,7 +114,7 @@ async def produce(url: str, path: str, flags: dict[str, str]) -> None:
     """The same batch under the same name, however often it was begun before."""
     batch = int(flags["batch"])
     async with AsyncRedis(url) as redis:
-        queue = AsyncQueue(redis, QUEUE, policy=POLICY, timeout=30)
+        queue = queue_of(redis, flags, POLICY, timeout=30)
         await queue.add_many("note", range(batch * BATCH, (batch + 1) * BATCH), batch=f"batch-{batch}")
     Journal(path).note(batch)
 
@@ -114,7 +123,7 @@ async def produce_singly(url: str, path: str, flags: dict[str, str]) -> None:
     """Numbers from ``first``, each noted once it was confirmed."""
     number, journal = int(flags["first"]), Journal(path)
     async with AsyncRedis(url) as redis:
-        queue = AsyncQueue(redis, QUEUE, policy=POLICY, timeout=30)
+        queue = queue_of(redis, flags, POLICY, timeout=30)
 
         async def add(number: int) -> None:
             while True:

@@ -23,7 +23,7 @@ import msgspec
 
 from mailgenius import Redis
 from mailgenius.errors import RedisUnavailable
-from mailgenius.queue import Queue
+from mailgenius.queue import Queue, ShardedQueue
 
 from .queue_child import NOTE, POLICY, QUEUE
 
@@ -100,7 +100,13 @@ class Crowd:
         self.keys = folder / "journal.keys"
         self.keys.mkdir(exist_ok=True)
         self.redis = Redis(direct or url, offline_queue=100, timeout=10)
-        self.queue = Queue(self.redis, QUEUE, policy=POLICY, timeout=30)
+        self.queue: Queue | ShardedQueue = Queue(self.redis, QUEUE, policy=POLICY, timeout=30)
+        for flag in flags:
+            if flag.startswith("shards="):
+                shards = int(flag.partition("=")[2])
+                self.queue = ShardedQueue(self.redis, QUEUE, shards=shards, policy=POLICY, timeout=30)
+        queues = [self.queue] if isinstance(self.queue, Queue) else self.queue.shards
+        self.prefixes = [queue.prefix for queue in queues]
         self.dead: list[int] = []
         self.hit = 0  # jobs that were leased by workers when those were hit
         self.workers = [self.start() for _ in range(workers)]
@@ -136,7 +142,10 @@ class Crowd:
     def leased(self, pid: int | None) -> int:
         """Jobs that a worker has, or those that nobody has any more (None) and that do not wait again yet."""
         count = 0
-        for value in pairs(self.redis.call("HGETALL", self.queue.prefix + "leased")).values():
+        leases = [
+            lease for prefix in self.prefixes for lease in pairs(self.redis.call("HGETALL", prefix + "leased")).values()
+        ]
+        for value in leases:
             worker, _, _, first, stop, left = value.split(b" ", 5)
             mine = worker in (b"-", b"+") if pid is None else worker.split(b":")[1:2] == [b"%d" % pid]
             if mine:
@@ -144,20 +153,19 @@ class Crowd:
         return count
 
     def number(self, name: str) -> int:
-        return int(self.redis.call("HGET", self.queue.prefix + "q", name) or 0)
+        return sum(int(self.redis.call("HGET", prefix + "q", name) or 0) for prefix in self.prefixes)
 
     def is_empty(self) -> bool:
-        try:
-            waiting, active, delayed = self.redis.calls(
-                [
-                    ("HGET", self.queue.prefix + "q", "waiting"),
-                    ("HGET", self.queue.prefix + "q", "active"),
-                    ("ZCARD", self.queue.prefix + "delayed"),
-                ]
-            )
-        except RedisUnavailable:
-            return False
-        return not int(waiting or 0) and not int(active or 0) and not delayed
+        for prefix in self.prefixes:
+            try:
+                waiting, active, delayed = self.redis.calls(
+                    [("HGET", prefix + "q", "waiting"), ("HGET", prefix + "q", "active"), ("ZCARD", prefix + "delayed")]
+                )
+            except RedisUnavailable:
+                return False
+            if int(waiting or 0) or int(active or 0) or delayed:
+                return False
+        return True
 
     # -- what is done to them ----------------------------------------------------------------------------------------
 
@@ -195,11 +203,11 @@ class Crowd:
         return outcome
 
     def nothing_left(self) -> None:
-        prefix = self.queue.prefix
         assert self.queue.counts().failed == 0, self.queue.page("failed").jobs[:3]
-        assert self.redis.node_of(prefix + "q").call("KEYS", prefix + "c:*") == []
-        for key in ("leased", "leases", "where", "finished", "jobs", "held"):
-            assert self.redis.call("EXISTS", prefix + key) == 0, key
+        for prefix in self.prefixes:
+            assert self.redis.node_of(prefix + "q").call("KEYS", prefix + "c:*") == []
+            for key in ("leased", "leases", "where", "finished", "jobs", "held"):
+                assert self.redis.call("EXISTS", prefix + key) == 0, key
 
 
 def pairs(reply: Any) -> dict[bytes, bytes]:

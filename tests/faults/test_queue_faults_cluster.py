@@ -17,6 +17,7 @@ from .queue_crowd import Child, crowd, read, rounds, wait_until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 KEY = "mg:{jobs}:q"
+SHARDS = "shards=3"
 
 
 @pytest.fixture
@@ -59,6 +60,67 @@ def test_the_master_gives_way_to_its_replica(cluster: ValkeyCluster, tmp_path: P
                 victim.kill()
                 back = it.progress(100)
                 print(f"100 jobs after {back:.2f} s")
+                victim.start()
+                wait_until(lambda: ready(cluster))
+        finally:
+            producer.kill()
+        it.finish()
+        it.verify(safe, it.size())
+
+
+def test_the_slots_of_shards_move_from_node_to_node(cluster: ValkeyCluster, tmp_path: Path) -> None:
+    confirmed, url = tmp_path / "confirmed", cluster_url(cluster)
+    with crowd(url, tmp_path, 2, SHARDS) as it:
+        producer = Child("singly", url, confirmed, "first=0", SHARDS)
+        try:
+            for turn in range(rounds(3, 30)):
+                it.progress(300)
+                key = it.prefixes[turn % len(it.prefixes)] + "q"
+                owner = cluster.owner(key)
+                others = [master for master in cluster.masters() if master is not owner]
+                cluster.move_slot(key_slot(key), others[0])
+                assert it.progress(100) < 5
+        finally:
+            producer.kill()
+        it.finish()
+        it.verify({told.number for told in read(confirmed)}, 0)
+        assert it.queue.counts().total.open == 0
+
+
+def test_workers_of_shards_are_killed(cluster: ValkeyCluster, tmp_path: Path) -> None:
+    confirmed, url = tmp_path / "confirmed", cluster_url(cluster)
+    with crowd(url, tmp_path, 2, SHARDS) as it:
+        assert len({cluster.owner(prefix + "q").port for prefix in it.prefixes}) == 3
+        producer = Child("singly", url, confirmed, "first=0", SHARDS)
+        try:
+            for turn in range(rounds(2, 50)):
+                it.progress(300)
+                it.kill(turn % 2)
+        finally:
+            producer.kill()
+        it.finish()
+        it.verify({told.number for told in read(confirmed)}, it.hit)
+        assert it.queue.counts().total.open == 0
+
+
+@pytest.mark.failover
+def test_a_master_of_shards_gives_way_and_the_others_go_on(cluster: ValkeyCluster, tmp_path: Path) -> None:
+    """While it is away, jobs are added to the other shards, and run there."""
+    confirmed, url, safe = tmp_path / "confirmed", cluster_url(cluster), set[int]()
+    with crowd(url, tmp_path, 2, SHARDS) as it:
+        producer = Child("singly", url, confirmed, "first=0", SHARDS)
+        try:
+            for turn in range(rounds(3, 12)):
+                it.progress(300)
+                safe = {told.number for told in read(confirmed)}
+                heard = time.monotonic() + 0.3
+                wait_until(lambda: time.monotonic() > heard)  # noqa: B023
+                victim = cluster.owner(it.prefixes[turn % len(it.prefixes)] + "q")
+                victim.kill()
+                before, begun = len(read(confirmed)), time.monotonic()
+                ran = it.progress(100)
+                wait_until(lambda: len(read(confirmed)) >= before + 100)  # noqa: B023
+                print(f"100 jobs ran after {ran:.2f} s, 100 were added after {time.monotonic() - begun:.2f} s")
                 victim.start()
                 wait_until(lambda: ready(cluster))
         finally:

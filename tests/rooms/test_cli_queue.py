@@ -17,7 +17,7 @@ import pytest
 
 from mailgenius import Redis
 from mailgenius.cli.queue_parser import STATES
-from mailgenius.queue import Queue
+from mailgenius.queue import Queue, ShardedQueue
 from mailgenius.queue.states import PAGED
 from mailgenius.servers import ValkeyServer
 from tests.rooms.supervised import JOBS
@@ -172,3 +172,18 @@ def test_top_is_drawn_until_it_is_interrupted(queue: Queue, environ: dict[str, s
         sees(b"\x1b[?1049l")
         assert done.wait(20) == 0
     os.close(ours)
+
+
+def test_a_queue_in_several_shards_is_one_queue(run: Run, redis_server: ValkeyServer) -> None:
+    with Redis(redis_server.url) as redis:
+        queue = ShardedQueue(redis, "mail", shards=3, unsafe=True)
+        ids = [queue.add("send", number) for number in range(6)]
+        assert json.loads(run("queue", "ls", "--json"))["mail"]["waiting"] == 6
+        assert list(json.loads(run("queue", "top", "--json"))) == ["mail"]
+        assert len(json.loads(run("queue", "jobs", "mail", "waiting", "--json"))["jobs"]) == 6
+        assert json.loads(run("queue", "show", "mail", ids[2], "--json"))["id"] == ids[2] == "2.5-0"
+        assert "2 jobs removed" in run("queue", "remove", "mail", *ids[:2])
+        assert "has 4 shards" in run("queue", "resize", "mail", "4")
+        assert "has 4 shards already" in run("queue", "resize", "mail", "4")
+        assert "4 jobs removed" in run("queue", "drain", "mail")
+        assert "has 1 shard" in run("queue", "resize", "mail", "1")

@@ -1,4 +1,4 @@
-"""mailgenius: AsyncQueue, and a worker with an async handler."""
+"""mailgenius: AsyncQueue, and a worker with an async handler. ``#3`` behind the URL: in three shards."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from mailgenius import AsyncRedis
-from mailgenius.queue import AsyncQueue
+from mailgenius.queue import AsyncQueue, AsyncShardedQueue
 from mailgenius.worker import Worker
 
 from . import Producer, Record, payload
@@ -15,8 +15,11 @@ from . import Producer, Record, payload
 
 @contextlib.asynccontextmanager
 async def producer(url: str) -> AsyncIterator[Producer]:
-    async with AsyncRedis(url) as redis:
-        queue = AsyncQueue(redis, "bench")
+    address, _, shards = url.partition("#")
+    async with AsyncRedis(address) as redis:
+        queue: AsyncQueue | AsyncShardedQueue = AsyncQueue(redis, "bench")
+        if shards:
+            queue = AsyncShardedQueue(redis, "bench", shards=int(shards))
 
         async def one(n: int) -> None:
             await queue.add("noop", payload(n))
@@ -29,7 +32,8 @@ async def producer(url: str) -> AsyncIterator[Producer]:
 
 def work(url: str, record: Record) -> None:
     handled = record()
-    worker = Worker("bench", url=url, concurrency=100)
+    address, _, shards = url.partition("#")
+    worker = Worker("bench", url=address, shards=int(shards) if shards else None, concurrency=100)
 
     @worker.handler("noop")
     async def noop(job: dict[str, Any]) -> None:

@@ -86,6 +86,8 @@ def add_queue(commands: Any) -> None:
     clean.add_argument("state", choices=("failed", "done", "delayed"), metavar="STATE", help="failed, done or delayed")
     clean.add_argument("--older-than", type=seconds, default=0.0, metavar="S", help="seconds since they ended")
     clean.add_argument("--limit", type=positive, default=1_000_000, help="at most so many (default: %(default)s)")
+    resize = _action(actions, "resize", "change how many shards a queue has (see the guide before)")
+    resize.add_argument("shards", type=positive, metavar="N", help="more, or fewer if the last ones are empty")
     top = _action(actions, "top", "watch queues; printed once where there is no terminal", queue=False)
     top.add_argument("queues", nargs="*", metavar="QUEUE", help="these alone")
     top.add_argument("--interval", type=seconds, default=1.0, metavar="S", help="seconds (default: %(default)g)")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from mailgenius.errors import RedisUnavailable
 
 if TYPE_CHECKING:
     from mailgenius.cli.terminal import Terminal
-    from mailgenius.queue import Queue
+    from mailgenius.queue import Queue, ShardedQueue
     from mailgenius.queue.views import Counts
 
 __all__ = ["top"]
@@ -29,7 +29,7 @@ _LEAST = 0.1  # seconds between two looks
 class Look:
     """Counts at one time."""
 
-    def __init__(self, queues: list[Queue]) -> None:
+    def __init__(self, queues: Sequence[Queue | ShardedQueue]) -> None:
         self.at = monotonic()
         self.counts: dict[str, Counts] = {queue.name: queue.counts() for queue in queues}
 
@@ -43,7 +43,7 @@ class Look:
         return found
 
 
-def top(queues: Callable[[], list[Queue]], interval: float, terminal: Terminal) -> None:
+def top(queues: Callable[[], Sequence[Queue | ShardedQueue]], interval: float, terminal: Terminal) -> None:
     """Once if nobody would see the second."""
     look = Look(queues())
     if terminal.json or not terminal.out.is_terminal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 from rich.text import Text
@@ -16,13 +16,15 @@ from mailgenius.cli.text import number
 from mailgenius.config import load
 from mailgenius.errors import ConfigError, NotFound
 from mailgenius.link import Redis
-from mailgenius.queue import Queue
+from mailgenius.queue import Queue, ShardedQueue
 
 if TYPE_CHECKING:
     import argparse
 
     from mailgenius.cli.terminal import Terminal
     from mailgenius.queue.states import StateName
+
+    AnyQueue: TypeAlias = Queue | ShardedQueue
 
 __all__ = ["names", "run"]
 
@@ -37,6 +39,11 @@ def run(args: argparse.Namespace, terminal: Terminal) -> int:
             counts = {name: _queue(redis, name).counts() for name in names(redis)}
             terminal.show(render.queues(counts))
             terminal.document(msgspec.to_builtins(counts))
+            return Exit.DONE
+        if args.action == "resize":
+            changed = ShardedQueue(redis, args.queue, shards=args.shards, unsafe=True).resize()
+            text = f"{args.queue} has {args.shards} shard{'s' * (args.shards != 1)}{'' if changed else ' already'}"
+            _say(terminal, text, shards=args.shards, changed=changed)
             return Exit.DONE
         _ACTIONS[args.action](_queue(redis, args.queue), args, terminal)
     return Exit.DONE
@@ -58,8 +65,11 @@ def _redis(args: argparse.Namespace) -> Iterator[Redis]:
         yield stack.enter_context(Redis(url, settings=settings.redis))
 
 
-def _queue(redis: Redis, name: str) -> Queue:
-    return Queue(redis, name, unsafe=True)  # looking is safe anywhere
+def _queue(redis: Redis, name: str) -> AnyQueue:
+    """With as many shards as it has. Looking is safe anywhere."""
+    queue = Queue(redis, name, unsafe=True)
+    shards = queue._count_shards("ask")
+    return queue if shards < 2 else ShardedQueue(redis, name, shards=shards, unsafe=True)
 
 
 def names(redis: Redis) -> list[str]:
@@ -69,19 +79,19 @@ def names(redis: Redis) -> list[str]:
         cursor = b"0"
         while True:
             cursor, keys = node.call("SCAN", cursor, "MATCH", "mg:{*}:q", "COUNT", 1000)
-            found |= {key.decode(errors="replace")[4:-3] for key in keys}
+            found |= {key.decode(errors="replace")[4:-3].partition(" ")[0] for key in keys}  # shards have a space
             if int(cursor) == 0:
                 break
     return sorted(found)
 
 
-def _counts(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
+def _counts(queue: AnyQueue, args: argparse.Namespace, terminal: Terminal) -> None:
     counts = queue.counts()
     terminal.show(render.counts(queue.name, counts))
     terminal.document(msgspec.to_builtins(counts))
 
 
-def _show(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
+def _show(queue: AnyQueue, args: argparse.Namespace, terminal: Terminal) -> None:
     job = queue.show(args.id)
     if job is None:
         raise NotFound(f"there is no job {args.id} in {queue.name!r}, or nothing of it was kept")
@@ -89,7 +99,7 @@ def _show(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
     terminal.document(msgspec.to_builtins(job))
 
 
-def _jobs(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
+def _jobs(queue: AnyQueue, args: argparse.Namespace, terminal: Terminal) -> None:
     state: StateName = "failed" if args.action == "failed" else args.state
     page = queue.page(state, min(args.limit, 1000), after=args.after, name=args.name)
     terminal.show(render.jobs(page.jobs, state))
@@ -98,7 +108,7 @@ def _jobs(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
     terminal.document(msgspec.to_builtins(page))
 
 
-def _retry(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
+def _retry(queue: AnyQueue, args: argparse.Namespace, terminal: Terminal) -> None:
     if bool(args.ids) == args.all:
         raise ConfigError("$.queue.retry: give ids, or --all")
     count = queue.retry(None if args.all else args.ids)
@@ -107,7 +117,7 @@ def _retry(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
     _say(terminal, f"{number(count)} jobs start anew", retried=count)
 
 
-def _remove(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
+def _remove(queue: AnyQueue, args: argparse.Namespace, terminal: Terminal) -> None:
     states = queue.remove(args.ids)
     removed = {id: state for id, state in states.items() if state}
     if not removed:
@@ -115,14 +125,14 @@ def _remove(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
     _say(terminal, f"{number(len(removed))} jobs removed", removed=removed)
 
 
-def _promote(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
+def _promote(queue: AnyQueue, args: argparse.Namespace, terminal: Terminal) -> None:
     count = queue.promote(args.ids)
     if not count:
         raise NotFound(f"{queue.name!r} has no delayed job of these ids")
     _say(terminal, f"{number(count)} jobs start now", promoted=count)
 
 
-def _pause(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
+def _pause(queue: AnyQueue, args: argparse.Namespace, terminal: Terminal) -> None:
     what = f"group {args.group} of {queue.name}" if args.group else queue.name
     if args.action == "pause":
         changed, now, before = queue.pause(args.group), "paused", "was paused already"
@@ -131,12 +141,12 @@ def _pause(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
     _say(terminal, f"{what}: {now if changed else before}", changed=changed)
 
 
-def _drain(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
+def _drain(queue: AnyQueue, args: argparse.Namespace, terminal: Terminal) -> None:
     count = queue.drain(args.delayed)
     _say(terminal, f"{number(count)} jobs removed", removed=count)
 
 
-def _clean(queue: Queue, args: argparse.Namespace, terminal: Terminal) -> None:
+def _clean(queue: AnyQueue, args: argparse.Namespace, terminal: Terminal) -> None:
     count = queue.clean(args.state, args.older_than, args.limit)
     _say(terminal, f"{number(count)} {args.state} jobs gone", removed=count)
 
