@@ -13,6 +13,7 @@ import mailgenius.queue
 from mailgenius import ConfigError, DatabaseUnavailable, NotFound, SchemaError
 from mailgenius.leads import migrations
 from mailgenius.servers import ValkeyServer
+from tests.waiting_async import until
 
 
 @pytest.fixture
@@ -129,7 +130,12 @@ async def test_the_cache_of_an_embedded_valkey(home: str, database: str) -> None
 
         assert await lead.get_or_load(1, load) == "loaded"
         async with mailgenius.open_async(database, home=home) as second:
-            assert await second.cache.region("lead").get(1) == "loaded"
+            there = second.cache.region("lead")
+
+            async def found() -> bool:  # at first the connection may take longer than the cache waits for Redis
+                return bool(await there.get(1) == "loaded")
+
+            await until(found)
 
 
 async def test_queues_share_the_link_of_the_cache(home: str, database: str) -> None:

@@ -14,6 +14,7 @@ import mailgenius.queue
 from mailgenius import ConfigError, DatabaseUnavailable, NotFound, SchemaError
 from mailgenius.leads import migrations
 from mailgenius.servers import ValkeyServer
+from tests.waiting_sync import until
 
 
 @pytest.fixture
@@ -130,7 +131,12 @@ def test_the_cache_of_an_embedded_valkey(home: str, database: str) -> None:
 
         assert lead.get_or_load(1, load) == "loaded"
         with mailgenius.open(database, home=home) as second:
-            assert second.cache.region("lead").get(1) == "loaded"
+            there = second.cache.region("lead")
+
+            def found() -> bool:  # at first the connection may take longer than the cache waits for Redis
+                return bool(there.get(1) == "loaded")
+
+            until(found)
 
 
 def test_queues_share_the_link_of_the_cache(home: str, database: str) -> None:
