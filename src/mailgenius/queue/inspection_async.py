@@ -16,6 +16,7 @@ __all__ = ["Inspection"]
 MOST = 1000  # jobs of a page
 CALLS = 100  # to the server, for a page
 LOOK = 200  # jobs that one of them looks at
+GIVEN = 50  # jobs that one of them gives, at most
 
 
 class Inspection(Base):
@@ -55,7 +56,7 @@ class Inspection(Base):
             return await self._page_done(limit, after, name)
         jobs: list[JobInfo] = []
         for _ in range(CALLS):
-            reply = await self._look("page", state, after or "", limit - len(jobs), LOOK, name)
+            reply = await self._look("page", state, after or "", min(GIVEN, limit - len(jobs)), LOOK, name)
             after = reply[0].decode() or None
             for at in range(1, len(reply), 4):
                 id, frame, time, worker = reply[at : at + 4]
