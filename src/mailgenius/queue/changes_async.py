@@ -15,7 +15,7 @@ from mailgenius.queue.records import unpack_done
 __all__ = ["Changes"]
 
 PART = 20  # jobs of one call by their ids, up to 25 µs each: the server does nothing else meanwhile
-OLDEST = 60  # jobs of one call that forgets them
+OLDEST = 40  # jobs of one call that forgets them
 _PRIORITIES = "0123456789A"
 
 

@@ -2,7 +2,7 @@
 -- Takes waiting jobs of a lane out of the queue, a bounded number; those that are worked on stay.
 -- KEYS  1 the queue   ARGV  1 time (tests)   2 lane's number
 -- Gives {how many; 1 if there are more}.
-local MOST, OWN = 400, 40 -- positions; jobs with an id of their own, which cost more
+local MOST, OWN = 300, 40 -- positions; jobs with an id of their own, which cost more
 local number = ARGV[2]
 local ends = call('HMGET', P .. 'lanes', 't' .. number, 'h' .. number)
 local tail, head = tonumber(ends[1] or 0), tonumber(ends[2] or 0)
