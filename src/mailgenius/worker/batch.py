@@ -102,13 +102,12 @@ class Settle:
 
 
 class Ack:
-    """A call of work.lua: its words, of which the first is its number, how many jobs it wants, and what it says is done.
-    ``at``: when it was made; 0: it waits on the server."""
+    """A call of work.lua: its words, of which the first is its number, how many jobs it wants, and what it says is done."""
 
-    __slots__ = ("at", "said", "want", "words")
+    __slots__ = ("said", "want", "words")
 
-    def __init__(self, words: list[Any], want: int, said: list[tuple[Batch, list[int]]], at: float) -> None:
-        self.words, self.want, self.said, self.at = words, want, said, at
+    def __init__(self, words: list[Any], want: int, said: list[tuple[Batch, list[int]]]) -> None:
+        self.words, self.want, self.said = words, want, said
 
     @property
     def number(self) -> int:

@@ -36,8 +36,6 @@ __all__ = ["Core", "Memory"]
 
 MOST = 512  # jobs of a call: the server does nothing else meanwhile
 FAR_MOST = 1024  # of a call to a server that is far away, where calls are rare
-FAR = 0.0007  # seconds that a call takes beyond the server's work, from where on it is far
-WORK = 1e-6  # seconds that the server needs for a job, about
 BYTES = 4 << 20  # of them, about
 LEASES = 16  # of a call, at most, as work.lua has it
 SAID = 64  # leases of which a call says what is done
@@ -90,6 +88,7 @@ class Core:
         self.due = 0.0  # until then, unless it says otherwise before
         self.cron = False  # a cron job is due
         self.away = False  # the server does not answer
+        self.far = False  # calls take long however little they do
         self.asked, self.asked_at = 0, 0.0  # jobs, by a call that is under way; when it was made
         self.turn = 0  # higher than that of all who asked before
         self.offset = 0.0  # what the server's clock is ahead of ours, in milliseconds
@@ -106,7 +105,6 @@ class Core:
         self._policy, self._worker, self._chance = policy, worker, chance
         self._number = self._heard = 0  # of the last call; of the last one whose reply was heard
         self._most = MOST
-        self._distance = inf  # seconds that a call takes beyond the server's work: the shortest, lately
         self._woken = False
         self._said = -inf  # when the last call was made
         self._unsettled: deque[tuple[Batch, int, Sequence[Any]]] = deque()
@@ -236,7 +234,7 @@ class Core:
         if not silent:
             words += [self._record(*one) for one in self._recent]
             self._recent.clear()
-        return Ack(words, want, said, 0.0 if silent else now)
+        return Ack(words, want, said)
 
     def _record(self, entry: Entry, took: float, now: float) -> bytes:
         batch, index, like, payload, frame = entry
@@ -276,8 +274,6 @@ class Core:
             return  # the reply to a later one gave what this one gives
         self._heard = call.number
         self.offset = int(reply[0]) - now * 1000
-        if call.at:
-            self._distance = min(1.005 * self._distance, now - call.at - WORK * len(reply))
         self.lost(reply[2])
         for batch, new in call.said:
             if not batch.lost:
@@ -299,7 +295,7 @@ class Core:
             jobs += count
             size += sum(map(len, reply[at - count : at]))
         if jobs:
-            most = FAR_MOST if self._distance > FAR else MOST
+            most = FAR_MOST if self.far else MOST
             self._most = max(1, min(most, 2 * self._most, BYTES * jobs // (size + 1)))
         if self.stopping:
             self.back_all()

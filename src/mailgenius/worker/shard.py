@@ -29,6 +29,7 @@ from .memory import SharedStates
 __all__ = ["LAST", "Shard"]
 
 _TIMEOUT = 5.0  # seconds of a call
+_FAR = 0.0007  # seconds of a round trip from where on a server is far away
 _BLOCK = 5.0  # seconds that the server may hold an idle worker's question
 _SOON = 0.05  # seconds that it may hold one beyond the time when something is due
 _LATE = 4.0  # seconds after that, until the connection counts as lost
@@ -103,6 +104,7 @@ class Shard:
             try:
                 await self.queue.check()
                 await self.queue.configure()
+                await self._measure()
                 break
             except RedisRefused as error:
                 if error.code != "OOM":
@@ -121,6 +123,15 @@ class Shard:
         self.core.away = False
         self.begun = True
         self._beater = self._loop.create_task(self._beat())
+
+    async def _measure(self) -> None:
+        """How far away the server is, while nothing else is done: the shortest of three round trips."""
+        trips = []
+        for _ in range(3):
+            began = monotonic()
+            await self.queue._now()
+            trips.append(monotonic() - began)
+        self.core.far = min(trips) > _FAR
 
     # -- the one task that calls ---------------------------------------------------------------------------------
 
