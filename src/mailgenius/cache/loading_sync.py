@@ -117,6 +117,10 @@ def _load(
     server, meters, local = shared.server, shared.meters, shared.local
     if sight.value is MISS and (value := local.get(name, MISS)) is not MISS:
         return value  # it came while we got here
+    if sight.value is MISS and sight.seen:  # one was being loaded, perhaps by those whom we came too late to wait with
+        sight = shared.look(name)
+        if sight.verdict in _SERVED:
+            return sight.value
     ticket = local.begin()
     tokens = shared.tags.tokens(tags) if tags else ()
     seen = sight.seen if tokens is not None else None
