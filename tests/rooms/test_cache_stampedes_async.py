@@ -199,4 +199,5 @@ async def test_fail_safe_and_soft_and_hard_timeouts(redis_server: ValkeyServer) 
         with pytest.raises(LoadTimeout):
             await quick.get_or_load("a", slow)
         go.set()
-        assert await quick.get_or_load("a", load) == "loaded"
+        # A thread cannot be cancelled: what came too late for its caller may be there for the next one.
+        assert await quick.get_or_load("a", load) in ("loaded", "late")

@@ -198,4 +198,5 @@ def test_fail_safe_and_soft_and_hard_timeouts(redis_server: ValkeyServer) -> Non
         with pytest.raises(LoadTimeout):
             quick.get_or_load("a", slow)
         go.set()
-        assert quick.get_or_load("a", load) == "loaded"
+        # A thread cannot be cancelled: what came too late for its caller may be there for the next one.
+        assert quick.get_or_load("a", load) in ("loaded", "late")
