@@ -9,6 +9,7 @@ from mailgenius.errors import ServerError
 
 from ._cluster_plan import Member, nodes_conf, plan
 from ._sockets import free_ports
+from ._system import wait_for
 from ._valkey import ValkeyServer
 from ._valkey_group import Group
 
@@ -130,6 +131,9 @@ class ValkeyCluster(Group[ClusterNode]):
         source = next(node for node in self.masters() if _owns(node, slot))
         if source is target:
             return
+        # The target counts the epoch up by itself. If it did not know yet of one that another slot's target has made, both
+        # would be the same, and nodes could disagree about the slot for good.
+        wait_for(lambda: len(self._epochs()) == 1, self._timeout)
         target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", source.id)
         source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", target.id)
         secret = ("AUTH", self.password) if self.password else ()
@@ -137,6 +141,11 @@ class ValkeyCluster(Group[ClusterNode]):
             source.ask("MIGRATE", "127.0.0.1", target.port or 0, "", 0, 5000, *secret, "KEYS", *keys)
         for node in (target, source, *(node for node in self.masters() if node not in (source, target))):
             node.ask("CLUSTER", "SETSLOT", slot, "NODE", target.id)
+
+    def _epochs(self) -> set[str]:
+        """The latest that each master knows of."""
+        infos = [node.ask("CLUSTER", "INFO") for node in self.masters()]
+        return {info.partition("cluster_current_epoch:")[2].split()[0] for info in infos}
 
     def _trouble(self) -> str:
         for node in self.serving():
